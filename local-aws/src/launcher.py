@@ -1,0 +1,157 @@
+"""Starts MiniStack with the few things the embedded AWS needs from the inside.
+
+It runs MiniStack's own `main` and adds, through its modules' public entry points:
+
+* `?inventory` requests on buckets never reach MiniStack's S3, which would take a DELETE for the
+  deletion of the bucket. They are authenticated and authorised by MiniStack as usual, and then
+  answered here: with an empty 200 for the S3 Inventory service that stands in front (it marks its
+  requests), with 501 for anybody who bypasses it.
+* `/_s3insights/bucket` tells who owns a bucket, where it is and when it was made;
+  `/_s3insights/heads` answers many HeadObject calls at once. Both are what the S3 Inventory
+  service needs to know about any account's bucket, as S3 itself knows it.
+* What functions print goes to one file per function, as it is printed.
+* When the process that started us goes away, so do we and every function process.
+
+Every name that is replaced is looked up first, so another version of MiniStack fails at start
+and not later in a strange way.
+"""
+
+import json
+import os
+import re
+import signal
+import sys
+import threading
+from urllib.parse import parse_qs
+
+import ministack.app as app_module
+from ministack.core import lambda_runtime
+from ministack.core.responses import _request_account_id
+from ministack.services import s3
+
+AUTHORISE_HEADER = "x-s3insights-authorise"
+
+
+def guard_inventory_requests():
+    serve = s3.handle_request
+    error = s3._error
+    parse = s3._parse_bucket_key
+
+    async def handle_request(method, path, headers, body, query_params, *args, **kwargs):
+        if "inventory" in query_params:
+            bucket, key = parse(path, headers)
+            if bucket and not key:
+                if AUTHORISE_HEADER not in headers:
+                    return error("NotImplemented",
+                                 "Inventory configurations are served by the S3 endpoint of the embedded AWS.", 501)
+                # A listing of nothing: it changes nothing and still meets S3's checks of bucket and Region.
+                nothing = {"list-type": ["2"], "max-keys": ["0"]}
+                status, found, document = await serve("GET", path, headers, b"", nothing, *args, **kwargs)
+                return (200, {}, b"") if status == 200 else (status, found, document)
+        return await serve(method, path, headers, body, query_params, *args, **kwargs)
+
+    s3.handle_request = handle_request
+
+
+def describe_bucket(name):
+    owner = s3._bucket_owner_account(name)
+    record = s3._buckets.get_scoped(owner, "", name) if owner else None
+    if record is None:
+        return None
+    return {
+        "name": name,
+        "account_id": owner,
+        "region": record.get("region") or "us-east-1",
+        "created": str(record["created"]),
+    }
+
+
+def heads(request):
+    _request_account_id.set(request["account_id"])
+    answer = []
+    for key, version_id in request["objects"]:
+        query = {"versionId": [version_id]} if version_id else {}
+        status, headers, _ = s3._head_object(request["bucket"], key, {}, query)
+        if status == 200:
+            answer.append({name.lower(): str(value) for name, value in headers.items()})
+        elif status == 400:
+            # Refused for want of the customer's key: that it has one is all there is to know.
+            answer.append({"x-amz-server-side-encryption-customer-algorithm": "AES256"})
+        else:
+            answer.append(None)
+    return answer
+
+
+async def read_body(receive):
+    body = b""
+    while True:
+        message = await receive()
+        body += message.get("body", b"")
+        if not message.get("more_body"):
+            return body
+
+
+def add_endpoints():
+    serve = app_module.app
+
+    async def app(scope, receive, send):
+        if scope["type"] != "http" or not scope["path"].startswith("/_s3insights/"):
+            return await serve(scope, receive, send)
+        if scope["path"] == "/_s3insights/identity":
+            document = {"pid": os.getpid()}
+        elif scope["path"] == "/_s3insights/bucket":
+            document = describe_bucket(parse_qs(scope["query_string"].decode())["name"][0])
+        elif scope["path"] == "/_s3insights/heads":
+            document = heads(json.loads(await read_body(receive)))
+        else:
+            document = None
+        body = json.dumps(document).encode()
+        await send({"type": "http.response.start", "status": 404 if document is None else 200,
+                    "headers": [(b"content-type", b"application/json"),
+                                (b"content-length", str(len(body)).encode())]})
+        await send({"type": "http.response.body", "body": body})
+
+    app_module.app = app
+
+
+def copy_function_output(folder):
+    os.makedirs(folder, exist_ok=True)
+    pump = lambda_runtime.ProvidedWorker._pump_output
+
+    class Copying:
+        def __init__(self, stream, path):
+            self.stream = stream
+            self.file = open(path, "ab", buffering=0)
+
+        def readline(self):
+            line = self.stream.readline()
+            self.file.write(line)
+            return line
+
+        def close(self):
+            self.file.close()
+            self.stream.close()
+
+    def pump_output(self, stream, log_queue):
+        name = re.sub(r"[^A-Za-z0-9_-]", "_", self.func_name)
+        return pump(self, Copying(stream, os.path.join(folder, name + ".log")), log_queue)
+
+    lambda_runtime.ProvidedWorker._pump_output = pump_output
+
+
+def end_with_standard_input():
+    def wait():
+        while sys.stdin.buffer.read(4096):
+            pass
+        os.killpg(os.getpgrp(), signal.SIGKILL)
+
+    threading.Thread(target=wait, daemon=True, name="end-with-parent").start()
+
+
+guard_inventory_requests()
+add_endpoints()
+copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))
+if os.environ.pop("S3INSIGHTS_END_WITH_STDIN", ""):
+    end_with_standard_input()
+sys.argv = sys.argv[:1]
+app_module.main()

@@ -1,0 +1,170 @@
+//! What AWS answered when it did not do what it was asked.
+
+use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+
+use crate::error::TaskError;
+use crate::status::{Reason, is_refusal};
+
+/// A failed request, after the SDK's own retries.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("{operation}: {code}: {message}")]
+pub struct AwsError {
+    /// What was asked for and of what, such as `ListBuckets of 123456789012`.
+    pub operation: String,
+    /// AWS's error code; `RequestFailed` when there was no answer.
+    pub code: String,
+    /// What AWS said.
+    pub message: String,
+    /// What may be done about it.
+    pub class: Class,
+}
+
+/// What may be done about a failed request.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Wait longer, then try again.
+    Throttled,
+    /// Try again later.
+    Unavailable,
+    /// Another writer was first.
+    Conflict,
+    /// A permission is missing.
+    Refused,
+    /// What was asked for does not exist.
+    Missing,
+    /// It exists already.
+    Exists,
+    /// Anything else.
+    Other,
+}
+
+impl AwsError {
+    /// From the SDK's error; `operation` names what was asked for and of what.
+    pub fn new<E, R>(operation: impl Into<String>, error: &SdkError<E, R>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+        R: std::fmt::Debug,
+    {
+        let operation = operation.into();
+        let Some(service) = error.as_service_error() else {
+            // Credentials of the member role are fetched inside the request, so a refused
+            // AssumeRole arrives as a request that could not be sent.
+            let message = DisplayErrorContext(error).to_string();
+            let refused = message.contains("AccessDenied");
+            return Self {
+                operation,
+                code: if refused { "AccessDenied" } else { "RequestFailed" }.to_owned(),
+                class: if refused { Class::Refused } else { Class::Unavailable },
+                message,
+            };
+        };
+        let code = service.code().unwrap_or_default();
+        let message = service.message().map_or_else(|| service.to_string(), str::to_owned);
+        Self { class: classify(code, &message), operation, code: code.to_owned(), message }
+    }
+
+    /// The same fact as the reason of one bucket, account or Region.
+    pub fn reason(&self) -> Reason {
+        Reason::new(self.code.clone(), self.message.clone())
+    }
+
+    /// Whether what was asked for does not exist.
+    pub fn is_missing(&self) -> bool {
+        self.class == Class::Missing
+    }
+
+    /// Whether the request may well succeed later: never a reason to give up on a bucket.
+    pub fn is_passing(&self) -> bool {
+        matches!(self.class, Class::Throttled | Class::Unavailable | Class::Conflict)
+    }
+}
+
+impl From<AwsError> for TaskError {
+    fn from(error: AwsError) -> Self {
+        let message = error.to_string();
+        match error.class {
+            Class::Throttled => Self::Throttled(message),
+            Class::Unavailable => Self::Unavailable(message),
+            Class::Conflict => Self::Conflict(message),
+            Class::Refused => Self::AccessDenied(message),
+            Class::Missing | Class::Exists | Class::Other => Self::Internal(message),
+        }
+    }
+}
+
+fn classify(code: &str, message: &str) -> Class {
+    match code {
+        _ if is_refusal(code) => Class::Refused,
+        "Throttling"
+        | "ThrottlingException"
+        | "ThrottledException"
+        | "TooManyRequestsException"
+        | "TooManyRequests"
+        | "RequestLimitExceeded"
+        | "ProvisionedThroughputExceededException"
+        | "LimitExceededException"
+        | "SlowDown" => Class::Throttled,
+        "ServiceUnavailable"
+        | "ServiceUnavailableException"
+        | "InternalError"
+        | "InternalFailure"
+        | "InternalServerError"
+        | "InternalServerException"
+        | "InternalServiceException"
+        | "RequestTimeout"
+        | "503"
+        | "500" => Class::Unavailable,
+        "ConditionalCheckFailedException"
+        | "TransactionCanceledException"
+        | "TransactionConflictException"
+        | "TransactionInProgressException"
+        | "OperationAborted"
+        | "ConcurrentModificationException" => Class::Conflict,
+        "NoSuchBucket"
+        | "NoSuchKey"
+        | "NoSuchUpload"
+        | "NoSuchConfiguration"
+        | "NotFound"
+        | "NotFoundException"
+        | "ResourceNotFoundException"
+        | "EntityNotFoundException"
+        | "TaskDoesNotExist" => Class::Missing,
+        "AlreadyExistsException" | "AlreadyExists" | "TokenAlreadyExistsException" => Class::Exists,
+        // CloudFormation has no error of its own for a stack that is not there.
+        "ValidationError" if message.contains("does not exist") => Class::Missing,
+        _ => Class::Other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn codes_become_names_the_machines_know() {
+        let cases = [
+            ("SlowDown", "", "Throttled"),
+            ("ThrottlingException", "", "Throttled"),
+            ("InternalError", "", "Unavailable"),
+            ("TransactionConflictException", "", "Conflict"),
+            ("AccessDenied", "", "AccessDenied"),
+            ("MalformedXML", "", "Internal"),
+            ("ValidationError", "Stack with id x does not exist", "Internal"),
+        ];
+        for (code, message, name) in cases {
+            let error = AwsError {
+                operation: "Op".into(),
+                code: code.into(),
+                message: message.into(),
+                class: classify(code, message),
+            };
+            assert_eq!(TaskError::from(error).name(), name, "{code}");
+        }
+    }
+
+    #[test]
+    fn a_stack_that_is_not_there_is_missing() {
+        assert_eq!(classify("ValidationError", "Stack [a] does not exist"), Class::Missing);
+        assert_eq!(classify("ValidationError", "Template error"), Class::Other);
+    }
+}

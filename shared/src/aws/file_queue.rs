@@ -1,0 +1,45 @@
+//! The queue with one message per inventory file.
+
+use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+
+use super::{AwsError, Class, Clients};
+
+/// Messages SQS takes in one request.
+const BATCH: usize = 10;
+
+impl Clients {
+    /// Sends messages; on an error some may have been sent.
+    pub async fn send_messages(&self, queue_url: &str, bodies: &[String]) -> Result<(), AwsError> {
+        for chunk in bodies.chunks(BATCH) {
+            let entries = chunk
+                .iter()
+                .enumerate()
+                .map(|(index, body)| {
+                    SendMessageBatchRequestEntry::builder()
+                        .id(index.to_string())
+                        .message_body(body)
+                        .build()
+                        .expect("id and body are set")
+                })
+                .collect();
+            let answer = self
+                .sqs
+                .send_message_batch()
+                .queue_url(queue_url)
+                .set_entries(Some(entries))
+                .send()
+                .await
+                .map_err(|error| AwsError::new("SendMessageBatch", &error))?;
+            // SQS answers 200 also when single messages were not taken.
+            if let Some(failed) = answer.failed().first() {
+                return Err(AwsError {
+                    operation: "SendMessageBatch".into(),
+                    code: failed.code().to_owned(),
+                    message: failed.message().unwrap_or_default().to_owned(),
+                    class: Class::Unavailable,
+                });
+            }
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,332 @@
+use std::io;
+
+use arrow_array::cast::AsArray;
+use arrow_array::types::{Int64Type, TimestampMillisecondType};
+use arrow_array::{Array, RecordBatch};
+use bytes::Bytes;
+use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+use parquet::basic::{ConvertedType, Encoding};
+use parquet::file::reader::{FileReader, SerializedFileReader};
+use proptest::prelude::*;
+
+use super::fixture::{Annotations, LEAP_DAY, Version, delete_marker, noncurrent, object, schema, write};
+use super::*;
+use crate::manifest::FieldType;
+use crate::snapshot_schema::{self, COLUMNS};
+use crate::totals::Tally;
+
+fn consolidate_with(fields: &[&str], file: &Bytes) -> Result<(Consolidated, Bytes), ConsolidationError> {
+    let bucket = BucketName::try_from("photos").unwrap();
+    let schema: Vec<SchemaField> = fields
+        .iter()
+        .map(|name| SchemaField { name: (*name).to_owned(), field_type: FieldType::String })
+        .collect();
+    let delivered = Delivered { source_bucket: &bucket, format: FileFormat::Parquet, schema: &schema };
+    let mut output = Vec::new();
+    let consolidated = consolidate(delivered, file.clone(), &mut output)?;
+    Ok((consolidated, Bytes::from(output)))
+}
+
+fn consolidated(file: &Bytes) -> (Consolidated, Bytes) {
+    consolidate_with(&["bucket", "key"], file).unwrap()
+}
+
+fn failure(file: &Bytes) -> ConsolidationError {
+    consolidate_with(&["bucket", "key"], file).unwrap_err()
+}
+
+fn read(file: &Bytes) -> RecordBatch {
+    let reader = ParquetRecordBatchReaderBuilder::try_new(file.clone())
+        .unwrap()
+        .with_batch_size(1 << 20)
+        .build()
+        .unwrap();
+    let mut batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
+    assert!(batches.len() <= 1, "tests read one batch");
+    batches.pop().unwrap_or_else(|| RecordBatch::new_empty(snapshot_schema::arrow_schema()))
+}
+
+fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
+    let array = batch.column_by_name(column).unwrap().as_string::<i32>();
+    array.iter().map(|text| text.map(str::to_owned)).collect()
+}
+
+fn numbers(batch: &RecordBatch, column: &str) -> Vec<Option<i64>> {
+    batch.column_by_name(column).unwrap().as_primitive::<Int64Type>().iter().collect()
+}
+
+fn sample() -> Vec<Vec<Version>> {
+    vec![
+        vec![object("2024/cat.JPG"), noncurrent("2024/cat.JPG"), delete_marker("gone.sql.gz")],
+        vec![object("live/terraform.tfstate")],
+        vec![
+            Version { storage_class: "GLACIER".to_owned(), size: 0, ..object(" odd +%2B\t\"'\\,日本/ключ.pem ") },
+            Version { size: i64::MAX, ..object("/") },
+        ],
+    ]
+}
+
+#[test]
+fn all_rows_and_values_arrive_however_the_schema_is_annotated() {
+    for annotations in [Annotations::Documented, Annotations::Delivered, Annotations::Bare] {
+        let (consolidated, output) = consolidated(&write(&schema(annotations), &sample()));
+        assert_eq!(consolidated.rows, 6);
+        assert_eq!((consolidated.undecodable_keys, &consolidated.left_out_columns[..]), (0, &[][..]));
+
+        let batch = read(&output);
+        assert_eq!(batch.schema(), snapshot_schema::arrow_schema(), "{annotations:?}");
+        let some = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
+        assert_eq!(
+            texts(&batch, "key"),
+            some(&["2024/cat.JPG", "2024/cat.JPG", "gone.sql.gz", "live/terraform.tfstate", " odd +%2B\t\"'\\,日本/ключ.pem ", "/"])
+        );
+        assert_eq!(texts(&batch, "bucket"), some(&["photos"; 6]));
+        assert_eq!(texts(&batch, "version_id"), some(&["", "v1", "v2", "", "", ""]));
+        assert_eq!(numbers(&batch, "size"), [Some(100), Some(100), None, Some(100), Some(0), Some(i64::MAX)]);
+        assert_eq!(texts(&batch, "storage_class")[1..5], [
+            Some("STANDARD".to_owned()), None, Some("STANDARD".to_owned()), Some("GLACIER".to_owned()),
+        ]);
+        let latest: Vec<_> = batch.column_by_name("is_latest").unwrap().as_boolean().iter().collect();
+        assert_eq!(latest, [Some(true), Some(false), Some(true), Some(true), Some(true), Some(true)]);
+        let modified = batch.column_by_name("last_modified_date").unwrap().as_primitive::<TimestampMillisecondType>();
+        assert!(modified.iter().all(|instant| instant == Some(LEAP_DAY)));
+
+        assert_eq!(texts(&batch, "category"), some(&["image", "image", "database-dump", "terraform-state", "other", "other"]));
+        let optional = |texts: &[Option<&str>]| texts.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>();
+        assert_eq!(texts(&batch, "extension"), optional(&[Some("jpg"), Some("jpg"), Some("gz"), Some("tfstate"), None, None]));
+        assert_eq!(
+            texts(&batch, "top_prefix"),
+            optional(&[Some("2024"), Some("2024"), None, Some("live"), Some(" odd +%2B\t\"'\\,日本"), Some("")])
+        );
+        for name in ["object_lock_retain_until_date", "lifecycle_expiration_date", "object_owner"] {
+            let column = batch.column_by_name(name).unwrap();
+            assert_eq!(column.null_count(), 6, "{name}");
+        }
+    }
+}
+
+#[test]
+fn totals_are_those_of_the_rows() {
+    let (consolidated, _) = consolidated(&write(&schema(Annotations::Delivered), &sample()));
+    let totals = consolidated.totals;
+    assert_eq!(totals.rows(), consolidated.rows);
+    assert_eq!(totals.delete_markers, 1);
+    let most = i64::MAX.unsigned_abs();
+    assert_eq!(
+        totals.all,
+        Tally { objects: 4, object_bytes: most + 200, versions: 5, version_bytes: most + 300 }
+    );
+    assert_eq!(totals.by_category.values.keys().collect::<Vec<_>>(), ["image", "other", "terraform-state"]);
+    assert_eq!(totals.by_storage_class.values["GLACIER"].objects, 1);
+    assert_eq!(totals.by_top_prefix.values.keys().collect::<Vec<_>>(), [" odd +%2B\t\"'\\,日本/", "/", "2024/", "live/"]);
+    assert_eq!(totals.by_month.keys().map(ToString::to_string).collect::<Vec<_>>(), ["2024-02"]);
+    assert_eq!(totals.largest_objects[0].key, "/");
+}
+
+#[test]
+fn the_same_input_becomes_the_same_bytes() {
+    let file = write(&schema(Annotations::Delivered), &sample());
+    let (_, first) = consolidated(&file);
+    let (_, second) = consolidated(&file);
+    assert_eq!(first, second);
+}
+
+#[test]
+fn the_file_on_disk_becomes_the_same_as_the_one_in_memory() {
+    let content = write(&schema(Annotations::Delivered), &sample());
+    let mut file = tempfile::tempfile().unwrap();
+    io::Write::write_all(&mut file, &content).unwrap();
+    let bucket = BucketName::try_from("photos").unwrap();
+    let delivered = Delivered { source_bucket: &bucket, format: FileFormat::Parquet, schema: &[] };
+    let mut output = Vec::new();
+    let from_disk = consolidate(delivered, file, &mut output).unwrap();
+    assert_eq!((from_disk, Bytes::from(output)), consolidated(&content));
+}
+
+#[test]
+fn the_file_is_one_that_athena_reads() {
+    let (_, output) = consolidated(&write(&schema(Annotations::Delivered), &sample()));
+    let reader = SerializedFileReader::new(output).unwrap();
+    let metadata = reader.metadata();
+    assert_eq!(metadata.file_metadata().key_value_metadata(), None);
+    assert_eq!(metadata.file_metadata().created_by(), Some("s3insights"));
+    let row_group = metadata.row_group(0);
+    for (column, chunk) in COLUMNS.iter().zip(row_group.columns()) {
+        assert_eq!(chunk.column_path().string(), column.name);
+        let expected = match column.athena_type {
+            snapshot_schema::AthenaType::String => ConvertedType::UTF8,
+            snapshot_schema::AthenaType::Timestamp => ConvertedType::TIMESTAMP_MILLIS,
+            _ => ConvertedType::NONE,
+        };
+        assert_eq!(chunk.column_descr().converted_type(), expected, "{}", column.name);
+        if column.origin == snapshot_schema::Origin::Derived {
+            assert!(chunk.encodings().any(|encoding| encoding == Encoding::RLE_DICTIONARY), "{}", column.name);
+        }
+    }
+}
+
+#[test]
+fn a_report_about_current_versions_has_objects_only() {
+    let schema = "message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); }";
+    let (consolidated, output) = consolidated(&write(schema, &[vec![object("a"), object("b")]]));
+    assert_eq!(consolidated.totals.all, Tally { objects: 2, object_bytes: 0, versions: 2, version_bytes: 0 });
+    assert_eq!(read(&output).column_by_name("is_latest").unwrap().null_count(), 2);
+}
+
+#[test]
+fn columns_of_tomorrow_are_left_out_and_named() {
+    let schema = "message s3.inventory { required binary bucket (UTF8); optional binary new_field (UTF8); \
+        required binary key (UTF8); optional binary category (UTF8); }";
+    let (consolidated, output) = consolidated(&write(schema, &[vec![object("a.pem")]]));
+    assert_eq!(consolidated.left_out_columns, ["new_field", "category"]);
+    assert_eq!(texts(&read(&output), "category"), [Some("secret".to_owned())]);
+}
+
+#[test]
+fn keys_that_are_not_text_are_kept_and_counted() {
+    for annotations in [Annotations::Documented, Annotations::Delivered, Annotations::Bare] {
+        let rows = vec![object(b"caf\xE9/x.pem"), object("fine\u{FFFD}"), object(b"\xFF\xFE")];
+        let (consolidated, output) = consolidated(&write(&schema(annotations), &[rows]));
+        assert_eq!((consolidated.rows, consolidated.undecodable_keys), (3, 2), "{annotations:?}");
+        let batch = read(&output);
+        let keys: Vec<String> = texts(&batch, "key").into_iter().flatten().collect();
+        assert_eq!(keys, ["caf\u{FFFD}/x.pem", "fine\u{FFFD}", "\u{FFFD}\u{FFFD}"]);
+        assert_eq!(texts(&batch, "category")[0].as_deref(), Some("secret"));
+    }
+}
+
+#[test]
+fn a_row_about_another_bucket_fails_the_file() {
+    let mut rows = sample();
+    rows[2][1].bucket = "holidays".to_owned();
+    let error = failure(&write(&schema(Annotations::Delivered), &rows));
+    assert!(error.is_fault_of_the_file());
+    assert_eq!(
+        error.to_string(),
+        "row 5 is about the bucket Some(\"holidays\"), in a report about \"photos\""
+    );
+}
+
+#[test]
+fn missing_values_of_every_row_fail_the_file() {
+    let optional = "message s3.inventory { optional binary bucket (UTF8); optional binary other_key (UTF8); required binary key (UTF8); }";
+    assert!(matches!(failure(&write("message m { required binary bucket; }", &[vec![object("a")]])),
+        ConsolidationError::MissingColumn { column } if column == "key"));
+    assert_eq!(consolidated(&write(optional, &[vec![object("a")]])).0.left_out_columns, ["other_key"]);
+}
+
+#[test]
+fn what_the_manifest_promises_has_to_be_there() {
+    let file = write(&schema(Annotations::Delivered), &sample());
+    let all = ["bucket", "key", "size", "storage_class", "field_of_tomorrow", "category"];
+    assert!(consolidate_with(&all, &file).is_ok());
+    let error = consolidate_with(&["bucket", "key", "object_owner"], &file).unwrap_err();
+    assert!(matches!(error, ConsolidationError::MissingColumn { column } if column == "object_owner"));
+}
+
+#[test]
+fn columns_of_wrong_types_fail_the_file() {
+    for (wrong, named) in [
+        ("optional binary size (UTF8)", "size"),
+        ("optional boolean storage_class", "storage_class"),
+        ("optional binary is_latest", "is_latest"),
+        ("optional boolean last_modified_date", "last_modified_date"),
+    ] {
+        let schema = format!("message m {{ required binary bucket; required binary key; {wrong}; }}");
+        let error = failure(&write(&schema, &[vec![object("a")]]));
+        assert!(matches!(&error, ConsolidationError::ColumnType { column, .. } if column == named), "{error:?}");
+    }
+    let twice = "message m { required binary bucket; required binary key; optional int64 size; optional int64 size; }";
+    assert!(matches!(failure(&write(twice, &[vec![object("a")]])), ConsolidationError::DuplicateColumn { .. }));
+}
+
+#[test]
+fn a_file_without_rows_becomes_one_without_rows() {
+    for row_groups in [vec![], vec![vec![]]] {
+        let (consolidated, output) = consolidated(&write(&schema(Annotations::Delivered), &row_groups));
+        assert_eq!((consolidated.rows, &consolidated.totals), (0, &Totals::default()));
+        let reader = ParquetRecordBatchReaderBuilder::try_new(output).unwrap();
+        assert_eq!(reader.schema(), &snapshot_schema::arrow_schema());
+        assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
+    }
+}
+
+#[test]
+fn batches_and_row_groups_do_not_lose_rows() {
+    let rows = |range: std::ops::Range<u32>| range.map(|number| object(format!("{number:06}.csv"))).collect::<Vec<_>>();
+    let file = write(&schema(Annotations::Delivered), &[rows(0..9_000), rows(9_000..9_001), rows(9_001..30_000)]);
+    let (consolidated, output) = consolidated(&file);
+    assert_eq!(consolidated.rows, 30_000);
+    let keys = texts(&read(&output), "key");
+    assert!(keys.iter().enumerate().all(|(number, key)| *key == Some(format!("{number:06}.csv"))));
+}
+
+#[test]
+fn a_damaged_file_is_refused() {
+    let file = write(&schema(Annotations::Delivered), &sample());
+    for broken in [file.slice(..file.len() - 1), file.slice(1..), file.slice(..0), Bytes::from_static(b"PAR1PAR1")] {
+        let error = failure(&broken);
+        assert!(matches!(error, ConsolidationError::Read(_)) && error.is_fault_of_the_file(), "{error:?}");
+    }
+}
+
+#[test]
+fn other_formats_are_refused_by_name() {
+    let bucket = BucketName::try_from("photos").unwrap();
+    for (format, name) in [(FileFormat::Orc, "ORC"), (FileFormat::Csv, "CSV")] {
+        let delivered = Delivered { source_bucket: &bucket, format, schema: &[] };
+        let error = consolidate(delivered, Bytes::new(), io::sink()).unwrap_err();
+        assert!(error.to_string().contains(name) && !error.is_fault_of_the_file());
+    }
+}
+
+#[test]
+fn a_full_disk_is_not_the_fault_of_the_file() {
+    struct Full;
+    impl io::Write for Full {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(io::ErrorKind::StorageFull.into())
+        }
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+    let bucket = BucketName::try_from("photos").unwrap();
+    let delivered = Delivered { source_bucket: &bucket, format: FileFormat::Parquet, schema: &[] };
+    let error = consolidate(delivered, write(&schema(Annotations::Delivered), &sample()), Full).unwrap_err();
+    assert!(matches!(error, ConsolidationError::Write(_)) && !error.is_fault_of_the_file(), "{error:?}");
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(64))]
+    #[test]
+    fn no_row_is_lost_or_changed(
+        row_groups in prop::collection::vec(
+            prop::collection::vec((prop::collection::vec(any::<u8>(), 0..12), any::<i64>(), any::<i64>(), 0..3_u8), 0..20),
+            0..4,
+        ),
+    ) {
+        let row_groups: Vec<Vec<Version>> = row_groups
+            .into_iter()
+            .map(|rows| rows.into_iter().map(|(key, size, last_modified, kind)| Version {
+                size,
+                last_modified,
+                is_latest: kind > 0,
+                is_delete_marker: kind > 1,
+                ..object(key)
+            }).collect())
+            .collect();
+        let rows = row_groups.concat();
+        let (consolidated, output) = consolidated(&write(&schema(Annotations::Delivered), &row_groups));
+        prop_assert_eq!(consolidated.rows, rows.len() as u64);
+        prop_assert_eq!(consolidated.totals.rows(), rows.len() as u64);
+        let undecodable = rows.iter().filter(|row| std::str::from_utf8(&row.key).is_err()).count() as u64;
+        prop_assert_eq!(consolidated.undecodable_keys, undecodable);
+
+        let batch = read(&output);
+        let keys: Vec<_> = rows.iter().map(|row| Some(String::from_utf8_lossy(&row.key).into_owned())).collect();
+        prop_assert_eq!(texts(&batch, "key"), keys);
+        let sizes: Vec<_> = rows.iter().map(|row| (!row.is_delete_marker).then_some(row.size)).collect();
+        prop_assert_eq!(numbers(&batch, "size"), sizes);
+    }
+}

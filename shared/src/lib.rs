@@ -1,0 +1,21 @@
+//! What all parts of S3Insights share: the words of the domain as types, and every decision as a
+//! plain function. Only [`aws`] talks to AWS and only [`settings`] reads the environment; the rest
+//! is pure and takes data, limits and the time as arguments.
+
+pub mod aws;
+pub mod catalogue;
+pub mod consolidation;
+pub mod derived;
+pub mod error;
+pub mod ids;
+pub mod input;
+pub mod manifest;
+pub mod naming;
+pub mod outcome;
+pub mod run;
+pub mod runtime;
+pub mod s3_event;
+pub mod settings;
+pub mod snapshot_schema;
+pub mod status;
+pub mod totals;

@@ -1,0 +1,116 @@
+//! Names that derive from the run: what makes a repeated task find what the first attempt made.
+//! Physical names of resources are spelled in `cfn/` only; here are the few that the tasks must
+//! know to find things without a record, and the layout of keys.
+
+use crate::ids::{AccountId, BucketName, DeploymentName, Region, RunId};
+
+/// Tag on every destination stack: the deployment that made it.
+pub const DEPLOYMENT_TAG: &str = "s3insights:deployment";
+/// Tag on every destination stack: the run it belongs to.
+pub const RUN_ID_TAG: &str = "s3insights:run-id";
+
+/// Id of the inventory configuration that a run puts on its source buckets.
+pub fn configuration_id(deployment: &DeploymentName, run_id: &RunId) -> String {
+    format!("s3insights-{deployment}-{run_id}")
+}
+
+/// The run that a configuration id belongs to; `None` for a stranger's or another deployment's.
+pub fn run_of_configuration(deployment: &DeploymentName, configuration_id: &str) -> Option<RunId> {
+    configuration_id
+        .strip_prefix("s3insights-")?
+        .strip_prefix(deployment.as_str())?
+        .strip_prefix('-')
+        .and_then(|run_id| RunId::try_from(run_id).ok())
+}
+
+/// Name of the stack that makes the inventory destination of one run in one Region.
+pub fn destination_stack(deployment: &DeploymentName, run_id: &RunId, region: &Region) -> String {
+    format!("{deployment}-{run_id}-{region}")
+}
+
+/// Where the consolidated bucket holds the rows of a run; the location of its table.
+pub fn snapshot_prefix(run_id: &RunId) -> String {
+    format!("inventory/{run_id}/")
+}
+
+/// Where the rows of one source bucket are; the location of its partition.
+pub fn partition_prefix(
+    run_id: &RunId,
+    account: &AccountId,
+    region: &Region,
+    bucket: &BucketName,
+) -> String {
+    format!("{}account={account}/region={region}/bucketname={bucket}/", snapshot_prefix(run_id))
+}
+
+/// Where the totals of a run's files are.
+pub fn totals_prefix(run_id: &RunId) -> String {
+    format!("totals/{run_id}/")
+}
+
+/// Totals of one inventory file.
+pub fn file_totals_key(
+    run_id: &RunId,
+    account: &AccountId,
+    bucket: &BucketName,
+    file: &str,
+) -> String {
+    format!("{}{account}/{bucket}/{file}.json", totals_prefix(run_id))
+}
+
+/// Totals of the whole snapshot.
+pub fn run_totals_key(run_id: &RunId) -> String {
+    format!("{}totals.json", totals_prefix(run_id))
+}
+
+/// Where the summary of a run is kept; `form` is `json`, `html` or `txt`.
+pub fn summary_key(run_id: &RunId, form: &str) -> String {
+    format!("reports/{run_id}/summary.{form}")
+}
+
+/// The bucket name that stands for a Region in a smoke run. It is never created: only a report
+/// about it is.
+pub fn smoke_test_bucket(run_id: &RunId, region: &Region) -> BucketName {
+    BucketName::try_from(format!("smoke-test-{run_id}-{region}"))
+        .expect("run ids and Regions hold only what bucket names may")
+}
+
+/// The name of a delivered data file without its folders and its ending: what the consolidated
+/// file and its totals are named after.
+pub fn file_stem(key: &str) -> &str {
+    let name = key.rsplit('/').next().unwrap_or(key);
+    name.split_once('.').map_or(name, |(stem, _)| stem)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_configuration_id_leads_back_to_its_run() {
+        let deployment = DeploymentName::try_from("insights").unwrap();
+        let run_id = RunId::try_from("nightly").unwrap();
+        let id = configuration_id(&deployment, &run_id);
+        assert!(id.len() <= 64);
+        assert_eq!(run_of_configuration(&deployment, &id), Some(run_id));
+        for stranger in [
+            "",
+            "daily",
+            "s3insights-insights",
+            "s3insights-insights-",
+            "s3insights-insights2-nightly",
+            "s3insights-insights-Nightly",
+            "s3insights-insights-a/../b",
+            "x3insights-insights-nightly",
+        ] {
+            assert_eq!(run_of_configuration(&deployment, stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn a_file_is_named_after_what_s3_delivered() {
+        assert_eq!(file_stem("1/b/c/data/0c5e-11.parquet"), "0c5e-11");
+        assert_eq!(file_stem("data/0c5e-11.csv.gz"), "0c5e-11");
+        assert_eq!(file_stem("plain"), "plain");
+    }
+}

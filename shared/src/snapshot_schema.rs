@@ -1,0 +1,208 @@
+//! The columns of the snapshot table: one list that the consolidated files and the Glue table share.
+//!
+//! The first 15 columns have the names, types and order of the predecessor's table, so queries
+//! written for it run unchanged. The newer inventory fields follow, then the derived columns.
+
+use std::sync::{Arc, LazyLock};
+
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+
+/// A column type of the snapshot table, as Athena spells it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AthenaType {
+    /// `string`: UTF-8 text.
+    String,
+    /// `boolean`.
+    Boolean,
+    /// `bigint`: a signed 64-bit integer.
+    Bigint,
+    /// `timestamp`: an instant in milliseconds.
+    Timestamp,
+}
+
+impl AthenaType {
+    /// The spelling in a table definition.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::String => "string",
+            Self::Boolean => "boolean",
+            Self::Bigint => "bigint",
+            Self::Timestamp => "timestamp",
+        }
+    }
+
+    /// The type that the consolidated files hold.
+    ///
+    /// Timestamps are milliseconds adjusted to UTC: what S3 delivers, and the only precision that
+    /// Athena reads.
+    pub fn arrow(self) -> DataType {
+        match self {
+            Self::String => DataType::Utf8,
+            Self::Boolean => DataType::Boolean,
+            Self::Bigint => DataType::Int64,
+            Self::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+        }
+    }
+}
+
+/// Where the values of a column come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// Delivered by S3 in every report.
+    Always,
+    /// Delivered by S3 if the inventory configuration asks for it; null otherwise.
+    Optional,
+    /// Computed from the key when a file is consolidated.
+    Derived,
+}
+
+/// A column of the snapshot table.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Column {
+    /// Name in the table and in the files, which is also the inventory field's name in ORC and
+    /// Parquet reports.
+    pub name: &'static str,
+    /// Type in the table.
+    pub athena_type: AthenaType,
+    /// Where its values come from.
+    pub origin: Origin,
+}
+
+const fn column(name: &'static str, athena_type: AthenaType, origin: Origin) -> Column {
+    Column { name, athena_type, origin }
+}
+
+/// All columns in table order, without the partition columns.
+pub const COLUMNS: [Column; 24] = {
+    use AthenaType::{Bigint, Boolean, String, Timestamp};
+    use Origin::{Always, Derived, Optional};
+    [
+        column("bucket", String, Always),
+        column("key", String, Always),
+        column("version_id", String, Optional),
+        column("is_latest", Boolean, Optional),
+        column("is_delete_marker", Boolean, Optional),
+        column("size", Bigint, Optional),
+        column("last_modified_date", Timestamp, Optional),
+        column("e_tag", String, Optional),
+        column("storage_class", String, Optional),
+        column("is_multipart_uploaded", Boolean, Optional),
+        column("replication_status", String, Optional),
+        column("encryption_status", String, Optional),
+        column("object_lock_retain_until_date", Timestamp, Optional),
+        column("object_lock_mode", String, Optional),
+        column("object_lock_legal_hold_status", String, Optional),
+        column("intelligent_tiering_access_tier", String, Optional),
+        column("bucket_key_status", String, Optional),
+        column("checksum_algorithm", String, Optional),
+        column("object_access_control_list", String, Optional),
+        column("object_owner", String, Optional),
+        column("lifecycle_expiration_date", Timestamp, Optional),
+        column("extension", String, Derived),
+        column("top_prefix", String, Derived),
+        column("category", String, Derived),
+    ]
+};
+
+/// The partition columns in path order, all of type `string`.
+pub const PARTITION_COLUMNS: [&str; 3] = ["account", "region", "bucketname"];
+
+/// The optional fields that our inventory configurations ask for, as the S3 API spells them.
+///
+/// The two event-hold fields of newer API versions are left out: a Region that does not know them
+/// refuses the whole configuration.
+pub const OPTIONAL_FIELDS: [&str; 16] = [
+    "Size",
+    "LastModifiedDate",
+    "StorageClass",
+    "ETag",
+    "IsMultipartUploaded",
+    "ReplicationStatus",
+    "EncryptionStatus",
+    "ObjectLockRetainUntilDate",
+    "ObjectLockMode",
+    "ObjectLockLegalHoldStatus",
+    "IntelligentTieringAccessTier",
+    "BucketKeyStatus",
+    "ChecksumAlgorithm",
+    "ObjectAccessControlList",
+    "ObjectOwner",
+    "LifecycleExpirationDate",
+];
+
+/// The column of that name, or `None` if the snapshot table has none.
+pub fn find(name: &str) -> Option<&'static Column> {
+    static TABLE: [Column; COLUMNS.len()] = COLUMNS;
+    TABLE.iter().find(|column| column.name == name)
+}
+
+/// The schema of a consolidated file: [`COLUMNS`], where only `bucket`, `key` and `category` are
+/// never null.
+pub fn arrow_schema() -> SchemaRef {
+    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
+        let fields: Vec<Field> = COLUMNS
+            .iter()
+            .map(|column| {
+                let nullable = column.origin != Origin::Always && column.name != "category";
+                Field::new(column.name, column.athena_type.arrow(), nullable)
+            })
+            .collect();
+        Arc::new(Schema::new(fields))
+    });
+    Arc::clone(&SCHEMA)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::manifest::snake_case;
+
+    #[test]
+    fn begins_with_the_predecessors_columns() {
+        let spelled: Vec<String> = COLUMNS
+            .iter()
+            .take(15)
+            .map(|column| format!("{} {}", column.name, column.athena_type.as_str()))
+            .collect();
+        assert_eq!(
+            spelled.join(", "),
+            "bucket string, key string, version_id string, is_latest boolean, \
+             is_delete_marker boolean, size bigint, last_modified_date timestamp, e_tag string, \
+             storage_class string, is_multipart_uploaded boolean, replication_status string, \
+             encryption_status string, object_lock_retain_until_date timestamp, \
+             object_lock_mode string, object_lock_legal_hold_status string"
+        );
+    }
+
+    #[test]
+    fn has_a_column_for_every_field_asked_for() {
+        for field in OPTIONAL_FIELDS {
+            let name = snake_case(field);
+            assert!(find(&name).is_some_and(|c| c.origin == Origin::Optional), "{field} -> {name}");
+        }
+        let optional = COLUMNS.iter().filter(|c| c.origin == Origin::Optional).count();
+        // `version_id`, `is_latest` and `is_delete_marker` come with the choice of all versions.
+        assert_eq!(optional, OPTIONAL_FIELDS.len() + 3);
+    }
+
+    #[test]
+    fn names_are_unique_and_apart_from_the_partition_columns() {
+        let mut names: Vec<&str> = COLUMNS.iter().map(|c| c.name).chain(PARTITION_COLUMNS).collect();
+        names.sort_unstable();
+        let count = names.len();
+        names.dedup();
+        assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn only_what_every_row_has_is_required() {
+        let schema = arrow_schema();
+        let required: Vec<&str> = schema
+            .fields()
+            .iter()
+            .filter(|field| !field.is_nullable())
+            .map(|field| field.name().as_str())
+            .collect();
+        assert_eq!(required, ["bucket", "key", "category"]);
+    }
+}
