@@ -9,6 +9,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
 * `/_s3insights/bucket` tells who owns a bucket, where it is and when it was made;
   `/_s3insights/heads` answers many HeadObject calls at once. Both are what the S3 Inventory
   service needs to know about any account's bucket, as S3 itself knows it.
+* A listing of versions goes on after an object of an unversioned bucket; MiniStack 1.5.33 would
+  list the last one of a page again on the next.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -51,6 +53,21 @@ def guard_inventory_requests():
         return await serve(method, path, headers, body, query_params, *args, **kwargs)
 
     s3.handle_request = handle_request
+
+
+def mend_version_listing():
+    list_versions = s3._list_object_versions
+    versions = s3._object_versions
+
+    def list_object_versions(bucket, query_params):
+        key = (query_params.get("key-marker") or [""])[0]
+        version = (query_params.get("version-id-marker") or [""])[0]
+        if version == "null" and not versions.get((bucket, key)):
+            # There is nothing else under this key: go on behind it.
+            query_params = {name: value for name, value in query_params.items() if name != "version-id-marker"}
+        return list_versions(bucket, query_params)
+
+    s3._list_object_versions = list_object_versions
 
 
 def describe_bucket(name):
@@ -149,6 +166,7 @@ def end_with_standard_input():
 
 
 guard_inventory_requests()
+mend_version_listing()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))
 if os.environ.pop("S3INSIGHTS_END_WITH_STDIN", ""):

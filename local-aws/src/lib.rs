@@ -37,9 +37,16 @@ use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use serde::{Deserialize, Serialize};
 
 mod http_client;
+mod deploy;
+pub mod estate;
 pub mod inventory;
+mod mail;
 mod ministack;
+mod package;
 mod python;
+
+pub use deploy::StackSource;
+pub use mail::Mail;
 
 /// The host account unless [`StartOptions::host_account_id`] says otherwise.
 pub const HOST_ACCOUNT_ID: &str = "111111111111";

@@ -113,9 +113,20 @@ fn parse(text: &'static str) -> Result<Query, String> {
     let counts = match header("counts")? {
         "current objects" => Counts::CurrentObjects,
         "all versions" => Counts::AllVersions,
-        other => return Err(format!("counts neither current objects nor all versions: {other}")),
+        other => {
+            return Err(format!(
+                "counts neither current objects nor all versions: {other}"
+            ));
+        }
     };
-    Ok(Query { id, title, tells, action, counts, sql: rest.trim().trim_end_matches(';') })
+    Ok(Query {
+        id,
+        title,
+        tells,
+        action,
+        counts,
+        sql: rest.trim().trim_end_matches(';'),
+    })
 }
 
 #[cfg(test)]
@@ -147,9 +158,17 @@ mod tests {
     fn headers_are_complete_sentences() {
         for query in all() {
             for sentence in [query.tells, query.action] {
-                assert!(sentence.ends_with('.') && sentence.len() > 20, "{}: {sentence}", query.id);
+                assert!(
+                    sentence.ends_with('.') && sentence.len() > 20,
+                    "{}: {sentence}",
+                    query.id
+                );
             }
-            assert!(!query.title.is_empty() && !query.title.ends_with('.'), "{}", query.id);
+            assert!(
+                !query.title.is_empty() && !query.title.ends_with('.'),
+                "{}",
+                query.id
+            );
         }
     }
 
@@ -175,18 +194,29 @@ mod tests {
             .chain(PARTITION_COLUMNS)
             .collect();
         for Query { id, sql, .. } in all() {
-            let outside_quotes = sql.split('\'').step_by(2).collect::<Vec<_>>().join(" ").to_lowercase();
+            let outside_quotes = sql
+                .split('\'')
+                .step_by(2)
+                .collect::<Vec<_>>()
+                .join(" ")
+                .to_lowercase();
             for word in outside_quotes.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
                 let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
                 assert!(is_number || words.contains(word), "{id} uses `{word}`");
             }
-            assert!(!outside_quotes.replace("\"key\"", "").contains("key,"), "{id}: quote the column `key`");
+            assert!(
+                !outside_quotes.replace("\"key\"", "").contains("key,"),
+                "{id}: quote the column `key`"
+            );
         }
     }
 
     #[test]
     fn current_objects_are_counted_as_the_header_says() {
-        for Query { id, sql, counts, .. } in all() {
+        for Query {
+            id, sql, counts, ..
+        } in all()
+        {
             let filtered = sql.contains(
                 "AND coalesce(is_latest, TRUE)\n  AND NOT coalesce(is_delete_marker, FALSE)\n",
             );

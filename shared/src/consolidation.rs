@@ -46,7 +46,7 @@ impl<'a> From<&'a Manifest> for Delivered<'a> {
 pub struct Consolidated {
     /// Rows read, which are all written.
     pub rows: u64,
-    /// What the rows add up to. Not compacted further than reading made necessary.
+    /// What the rows add up to, compacted.
     pub totals: Totals,
     /// Rows whose key is not UTF-8. They are written with U+FFFD in place of what cannot be
     /// decoded.

@@ -186,7 +186,11 @@ pub struct Derived<'a> {
 impl<'a> Derived<'a> {
     /// Derives all values from a key.
     pub fn of(key: &'a str) -> Self {
-        Self { extension: extension(key), top_prefix: top_prefix(key), category: category(key) }
+        Self {
+            extension: extension(key),
+            top_prefix: top_prefix(key),
+            category: category(key),
+        }
     }
 }
 
@@ -223,7 +227,9 @@ pub fn category(key: &str) -> Category {
         if rest.starts_with(".env.") {
             return Category::Secret;
         }
-        let Some((inner, extension)) = split_extension(rest) else { return fallback };
+        let Some((inner, extension)) = split_extension(rest) else {
+            return fallback;
+        };
         let is_wrapper = WRAPPERS.split(' ').any(|wrapper| wrapper == extension);
         let is_number = extension.bytes().all(|byte| byte.is_ascii_digit());
         let known = BY_EXTENSION.get(extension).copied();
@@ -248,7 +254,11 @@ static BY_NAME: LazyLock<HashMap<&'static str, Category>> =
 fn lookup(texts: impl Fn(&Rule) -> &'static str) -> HashMap<&'static str, Category> {
     RULES
         .iter()
-        .flat_map(|rule| texts(rule).split_whitespace().map(|text| (text, rule.category)))
+        .flat_map(|rule| {
+            texts(rule)
+                .split_whitespace()
+                .map(|text| (text, rule.category))
+        })
         .collect()
 }
 
@@ -264,7 +274,9 @@ fn split_extension(name: &str) -> Option<(&str, &str)> {
 
 fn is_kind(extension: &str) -> bool {
     extension.len() <= MAX_EXTENSION_BYTES
-        && extension.bytes().all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
+        && extension
+            .bytes()
+            .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
         && !extension.bytes().all(|byte| byte.is_ascii_digit())
 }
 
@@ -298,7 +310,10 @@ mod tests {
             ("clip.mp4", Some("mp4")),
             ("x.code-workspace", Some("code-workspace")),
             ("x.d41d8cd98f00b204e9800998ecf8427e", None),
-            ("x.abcdefghijklmnopqrstuvwx", Some("abcdefghijklmnopqrstuvwx")),
+            (
+                "x.abcdefghijklmnopqrstuvwx",
+                Some("abcdefghijklmnopqrstuvwx"),
+            ),
             ("x.abcdefghijklmnopqrstuvwxy", None),
             ("x.naïve", None),
             ("x.a b", None),
@@ -380,11 +395,17 @@ mod tests {
     fn rules_are_in_order_and_do_not_contradict_each_other() {
         assert_eq!(RULES.map(|rule| rule.category), Category::ALL);
         for texts in [|rule: &Rule| rule.extensions, |rule: &Rule| rule.names] {
-            let listed: usize = RULES.iter().map(|rule| texts(rule).split_whitespace().count()).sum();
+            let listed: usize = RULES
+                .iter()
+                .map(|rule| texts(rule).split_whitespace().count())
+                .sum();
             assert_eq!(lookup(texts).len(), listed, "something is listed twice");
         }
         for extension in BY_EXTENSION.keys() {
-            assert!(is_kind(extension) && lower_case(extension) == *extension, "{extension}");
+            assert!(
+                is_kind(extension) && lower_case(extension) == *extension,
+                "{extension}"
+            );
         }
     }
 
@@ -401,7 +422,8 @@ mod tests {
             let derived = Derived::of(&key);
             if let Some(extension) = &derived.extension {
                 prop_assert!(is_kind(extension));
-                prop_assert!(key.to_ascii_lowercase().ends_with(&format!(".{extension}")));
+                let ending = format!(".{extension}");
+                prop_assert!(key.to_ascii_lowercase().ends_with(&ending));
             }
             match derived.top_prefix {
                 Some(prefix) => {

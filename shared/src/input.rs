@@ -357,14 +357,10 @@ impl Check {
         patterns
     }
 
-    /// A database or table name. Athena lower-cases names and needs quotes around others; a strict
-    /// pattern also keeps them from being anything but a name.
+    /// A database or table name.
     fn identifier(&mut self, fields: &Map<String, Value>, name: &str) -> Option<String> {
         let text = self.text(fields, name)?;
-        let mut bytes = text.bytes();
-        let first_fits = bytes.next().is_some_and(|b| b.is_ascii_lowercase());
-        let rest_fits = bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_');
-        if first_fits && rest_fits && text.len() <= 255 {
+        if is_identifier(&text) {
             return Some(text);
         }
         self.problem(
@@ -515,6 +511,15 @@ impl Check {
         }
         regions
     }
+}
+
+/// Whether a text may name a database or table. Athena lower-cases names and needs quotes around
+/// others; a strict pattern also keeps them from being anything but a name.
+pub fn is_identifier(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 255
+        && bytes.next().is_some_and(|b| b.is_ascii_lowercase())
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
 }
 
 fn is_bucket_pattern(pattern: &str) -> bool {

@@ -48,11 +48,15 @@ impl Manifest {
         let raw: RawManifest =
             serde_path_to_error::deserialize(&mut deserializer).map_err(|error| {
                 let field = error.path().to_string();
-                ManifestError { field, problem: error.into_inner().to_string() }
+                ManifestError {
+                    field,
+                    problem: error.into_inner().to_string(),
+                }
             })?;
-        deserializer
-            .end()
-            .map_err(|error| ManifestError { field: ".".to_owned(), problem: error.to_string() })?;
+        deserializer.end().map_err(|error| ManifestError {
+            field: ".".to_owned(),
+            problem: error.to_string(),
+        })?;
         Self::try_from(raw)
     }
 }
@@ -158,7 +162,10 @@ pub struct ManifestError {
 
 impl ManifestError {
     fn new(field: impl Into<String>, problem: impl Into<String>) -> Self {
-        Self { field: field.into(), problem: problem.into() }
+        Self {
+            field: field.into(),
+            problem: problem.into(),
+        }
     }
 }
 
@@ -166,10 +173,16 @@ impl ManifestError {
 pub fn verify_checksum(manifest: &[u8], checksum_file: &[u8]) -> Result<(), ChecksumMismatch> {
     let text = String::from_utf8_lossy(checksum_file);
     let Some(expected) = Md5Hash::parse(text.trim()) else {
-        return Err(ChecksumMismatch::NotAChecksum { found: excerpt(text.trim()) });
+        return Err(ChecksumMismatch::NotAChecksum {
+            found: excerpt(text.trim()),
+        });
     };
     let found = Md5Hash::of(manifest);
-    if expected == found { Ok(()) } else { Err(ChecksumMismatch::Differs { expected, found }) }
+    if expected == found {
+        Ok(())
+    } else {
+        Err(ChecksumMismatch::Differs { expected, found })
+    }
 }
 
 /// A manifest that is not what its checksum says; from [`verify_checksum`].
@@ -235,7 +248,12 @@ impl ReportLocation {
     }
 
     fn key_of(&self, file_name: &str) -> String {
-        let Self { prefix, source_bucket, configuration_id, stamp } = self;
+        let Self {
+            prefix,
+            source_bucket,
+            configuration_id,
+            stamp,
+        } = self;
         let slash = if prefix.is_empty() { "" } else { "/" };
         format!("{prefix}{slash}{source_bucket}/{configuration_id}/{stamp}/{file_name}")
     }
@@ -249,7 +267,9 @@ fn is_stamp(text: &str) -> bool {
 /// 1 to 64 letters, digits, `.`, `-` and `_`.
 fn is_configuration_id(text: &str) -> bool {
     (1..=64).contains(&text.len())
-        && text.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
+        && text
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
 /// The manifest as AWS writes it. Its `version` is not looked at: a version whose fields still
@@ -292,8 +312,9 @@ impl TryFrom<RawManifest> for Manifest {
         for required in ["bucket", "key"] {
             if schema.iter().all(|field| field.name != required) {
                 let found: Vec<&str> = schema.iter().map(|field| field.name.as_str()).collect();
-                let problem = format!("has no field {required} but only {}", found.join(", "));
-                return Err(schema_problem(excerpt(&problem)));
+                let found = excerpt(&found.join(", "));
+                let problem = format!("has no field {required} but only {found}");
+                return Err(schema_problem(problem));
             }
         }
         let files = raw
@@ -359,20 +380,35 @@ fn parse_epoch_milliseconds(value: &StringOrNumber) -> Result<Timestamp, Manifes
 }
 
 fn parse_file(index: usize, raw: RawFile) -> Result<ManifestFile, ManifestError> {
-    let problem = |field, problem| Err(ManifestError::new(format!("files[{index}].{field}"), problem));
+    let problem = |field, problem| {
+        Err(ManifestError::new(
+            format!("files[{index}].{field}"),
+            problem,
+        ))
+    };
     if raw.key.is_empty() {
         return problem("key", "is empty".to_owned());
     }
     if raw.key.contains("..") || raw.key.contains(char::is_control) {
-        return problem("key", format!("{} is not a key that S3 delivers to", excerpt(&raw.key)));
+        return problem(
+            "key",
+            format!("{} is not a key that S3 delivers to", excerpt(&raw.key)),
+        );
     }
     let Some(size) = raw.size.as_u64() else {
         return problem("size", format!("{} is not a size in bytes", raw.size));
     };
     let Some(md5) = Md5Hash::parse(&raw.md5) else {
-        return problem("MD5checksum", format!("{} is not an MD5 hash", excerpt(&raw.md5)));
+        return problem(
+            "MD5checksum",
+            format!("{} is not an MD5 hash", excerpt(&raw.md5)),
+        );
     };
-    Ok(ManifestFile { key: raw.key, size, md5 })
+    Ok(ManifestFile {
+        key: raw.key,
+        size,
+        md5,
+    })
 }
 
 /// Text of others for a message: escaped, and not longer than a line or two.

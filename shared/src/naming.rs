@@ -23,6 +23,19 @@ pub fn run_of_configuration(deployment: &DeploymentName, configuration_id: &str)
         .and_then(|run_id| RunId::try_from(run_id).ok())
 }
 
+/// Whether a bucket of the host account is the platform's own: the consolidated bucket, or the
+/// destination of some run. Such buckets are never source buckets.
+pub fn is_own_bucket(deployment: &DeploymentName, host: &AccountId, bucket: &BucketName) -> bool {
+    let Some(rest) =
+        bucket.as_str().strip_prefix(deployment.as_str()).and_then(|rest| rest.strip_prefix('-'))
+    else {
+        return false;
+    };
+    let mut parts = rest.splitn(3, '-');
+    let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    first == host.as_str() || (second == host.as_str() && RunId::try_from(first).is_ok())
+}
+
 /// Name of the stack that makes the inventory destination of one run in one Region.
 pub fn destination_stack(deployment: &DeploymentName, run_id: &RunId, region: &Region) -> String {
     format!("{deployment}-{run_id}-{region}")
@@ -104,6 +117,24 @@ mod tests {
             "x3insights-insights-nightly",
         ] {
             assert_eq!(run_of_configuration(&deployment, stranger), None, "{stranger}");
+        }
+    }
+
+    #[test]
+    fn the_platform_knows_its_own_buckets() {
+        let deployment = DeploymentName::try_from("insights").unwrap();
+        let host = AccountId::try_from("123456789012").unwrap();
+        let cases = [
+            ("insights-123456789012-us-east-1-consolidated", true),
+            ("insights-nightly-123456789012-eu-west-1", true),
+            ("insights-nightly-210987654321-eu-west-1", false),
+            ("insights-backup", false),
+            ("insights2-nightly-123456789012-eu-west-1", false),
+            ("my-insights-nightly-123456789012", false),
+        ];
+        for (name, own) in cases {
+            let bucket = BucketName::try_from(name).unwrap();
+            assert_eq!(is_own_bucket(&deployment, &host, &bucket), own, "{name}");
         }
     }
 

@@ -21,6 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::input::{Problem, RunInput};
+use crate::manifest::{FileFormat, Md5Hash, SchemaField};
 use crate::status::{InventoryStatus, Reason};
 
 /// Days that the record of a run is kept.
@@ -106,6 +107,9 @@ pub struct Run {
     /// When the summary was sent; claimed before sending, so at most one is sent.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary_sent_at: Option<Timestamp>,
+    /// Why SES did not take the summary.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub mail_failure: Option<Reason>,
     /// How the run ended; set with the summary, or by Cleanup when there was none.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub outcome: Option<Outcome>,
@@ -203,6 +207,10 @@ pub struct SourceBucket {
     /// Why it is not covered; always there unless it is covered, in progress or just discovered.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub reason: Option<Reason>,
+    /// Whether we were refused to list its content from the start, which is then no sign that the
+    /// bucket was closed to us later.
+    #[serde(default)]
+    pub unlistable: bool,
     /// Whether S3 accepted the inventory configuration.
     #[serde(default)]
     pub configured: bool,
@@ -241,6 +249,7 @@ impl SourceBucket {
             region,
             status: InventoryStatus::InventoryConfigurationNotCreated,
             reason: None,
+            unlistable: false,
             configured: false,
             configuration_removed: false,
             report: None,
@@ -285,8 +294,13 @@ pub struct InventoryFile {
     pub key: String,
     /// Bytes, by the manifest.
     pub size: u64,
-    /// MD5 in lower-case hexadecimal, by the manifest.
-    pub md5: String,
+    /// MD5, by the manifest.
+    pub md5: Md5Hash,
+    /// Format of the file.
+    pub format: FileFormat,
+    /// Its columns, by the manifest.
+    #[serde(with = "json_text")]
+    pub schema: Vec<SchemaField>,
     /// Whether its rows are counted on the bucket.
     #[serde(default)]
     pub done: bool,

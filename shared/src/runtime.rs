@@ -16,15 +16,18 @@ use crate::error::TaskError;
 ///
 /// # Errors
 /// When the runtime API cannot be served.
-pub async fn serve<D, I, O, H>(dependencies: D, handle: H) -> Result<(), lambda_runtime::Error>
+pub async fn serve<D, I, O, H, F>(
+    dependencies: Arc<D>,
+    handle: H,
+) -> Result<(), lambda_runtime::Error>
 where
     D: Send + Sync + 'static,
     I: DeserializeOwned + Send + 'static,
     O: Serialize + Send + 'static,
-    H: TaskHandler<D, I, O>,
+    H: Fn(Arc<D>, I) -> F + Clone + 'static,
+    F: Future<Output = Result<O, TaskError>>,
 {
     tracing::init_default_subscriber();
-    let dependencies = Arc::new(dependencies);
     lambda_runtime::run(service_fn(move |event: LambdaEvent<Value>| {
         let dependencies = Arc::clone(&dependencies);
         let handle = handle.clone();
@@ -32,7 +35,8 @@ where
             let span = tracing::info_span!("task", run_id = run_id_of(&event.payload));
             let result = async {
                 let input = parse::<I>(event.payload)?;
-                handle.call(dependencies, input).await
+                // Boxed, or the futures of a task nest deeper than the compiler goes.
+                Box::pin(handle(dependencies, input)).await
             }
             .instrument(span.clone())
             .await;
@@ -45,31 +49,6 @@ where
         }
     }))
     .await
-}
-
-/// A task's `handle`. Implemented for every `fn(Arc<D>, I) -> Future` so that binaries pass the
-/// function itself.
-pub trait TaskHandler<D, I, O>: Clone + Send + Sync + 'static {
-    /// Handles one input.
-    fn call(
-        &self,
-        dependencies: Arc<D>,
-        input: I,
-    ) -> impl Future<Output = Result<O, TaskError>> + Send;
-}
-
-impl<D, I, O, F, R> TaskHandler<D, I, O> for F
-where
-    F: Fn(Arc<D>, I) -> R + Clone + Send + Sync + 'static,
-    R: Future<Output = Result<O, TaskError>> + Send,
-{
-    fn call(
-        &self,
-        dependencies: Arc<D>,
-        input: I,
-    ) -> impl Future<Output = Result<O, TaskError>> + Send {
-        self(dependencies, input)
-    }
 }
 
 /// Reads a task's input; the error names the field.

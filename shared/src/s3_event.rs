@@ -27,13 +27,18 @@ pub enum Notification {
 impl Notification {
     /// Reads the body of a message.
     pub fn parse(body: &str) -> Self {
-        let Ok(document) = serde_json::from_str::<Value>(body) else { return Self::Unknown };
+        let Ok(document) = serde_json::from_str::<Value>(body) else {
+            return Self::Unknown;
+        };
         match Self::of_document(&document) {
             Self::Unknown => {}
             known => return known,
         }
         // Without raw delivery SNS sends the event as text in an envelope.
-        let message = document.get("Message").and_then(Value::as_str).unwrap_or_default();
+        let message = document
+            .get("Message")
+            .and_then(Value::as_str)
+            .unwrap_or_default();
         match serde_json::from_str(message) {
             Ok(document) => Self::of_document(&document),
             Err(_) => Self::Unknown,
@@ -47,8 +52,15 @@ impl Notification {
         let Some(records) = document.get("Records").and_then(Value::as_array) else {
             return Self::Unknown;
         };
-        let created: Vec<_> = records.iter().filter_map(ObjectCreated::from_record).collect();
-        if created.is_empty() { Self::Unknown } else { Self::ObjectsCreated(created) }
+        let created: Vec<_> = records
+            .iter()
+            .filter_map(ObjectCreated::from_record)
+            .collect();
+        if created.is_empty() {
+            Self::Unknown
+        } else {
+            Self::ObjectsCreated(created)
+        }
     }
 }
 
@@ -74,7 +86,10 @@ impl ObjectCreated {
     fn from_record(record: &Value) -> Option<Self> {
         let record = RawRecord::deserialize(record).ok()?;
         let is_understood = record.event_version.split('.').next() == Some("2");
-        let event_name = record.event_name.strip_prefix("s3:").unwrap_or(&record.event_name);
+        let event_name = record
+            .event_name
+            .strip_prefix("s3:")
+            .unwrap_or(&record.event_name);
         if !is_understood
             || record.event_source != "aws:s3"
             || !event_name.starts_with("ObjectCreated:")
@@ -124,7 +139,9 @@ impl PartialOrd for Sequencer {
 /// U+FFFD.
 pub fn decode_key(encoded: &str) -> String {
     let spaced = encoded.replace('+', " ");
-    percent_decode(spaced.as_bytes()).decode_utf8_lossy().into_owned()
+    percent_decode(spaced.as_bytes())
+        .decode_utf8_lossy()
+        .into_owned()
 }
 
 #[derive(Deserialize)]
@@ -208,23 +225,34 @@ mod tests {
     #[test]
     fn reads_raw_events_and_envelopes() {
         let event = json!({ "Records": [record()] });
-        let envelope = json!({ "Type": "Notification", "MessageId": "m", "Message": event.to_string() });
+        let envelope =
+            json!({ "Type": "Notification", "MessageId": "m", "Message": event.to_string() });
         assert_eq!(parse(&event), Notification::ObjectsCreated(vec![created()]));
-        assert_eq!(parse(&envelope), Notification::ObjectsCreated(vec![created()]));
+        assert_eq!(
+            parse(&envelope),
+            Notification::ObjectsCreated(vec![created()])
+        );
     }
 
     #[test]
     fn reads_test_events() {
         let event = json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "reports" });
         assert_eq!(parse(&event), Notification::Test);
-        assert_eq!(parse(&json!({ "Message": event.to_string() })), Notification::Test);
+        assert_eq!(
+            parse(&json!({ "Message": event.to_string() })),
+            Notification::Test
+        );
     }
 
     #[test]
     fn every_minor_version_and_every_way_to_create_is_understood() {
         let expected = Notification::ObjectsCreated(vec![created()]);
         for version in ["2.0", "2.1", "2.6", "2.99", "2"] {
-            assert_eq!(parse_with("/eventVersion", json!(version)), expected, "{version}");
+            assert_eq!(
+                parse_with("/eventVersion", json!(version)),
+                expected,
+                "{version}"
+            );
         }
         for name in ["Put", "Post", "Copy", "CompleteMultipartUpload", "New"] {
             let name = format!("ObjectCreated:{name}");
@@ -235,8 +263,19 @@ mod tests {
     #[test]
     fn strangers_are_unknown() {
         for body in [
-            "", "hello", "null", "[]", "{}", "7", r#"{"Records":[]}"#, r#"{"Records":{}}"#, r#"{"Records":[1,null,{}]}"#,
-            r#"{"Message":"hello"}"#, r#"{"Message":7}"#, r#"{"Message":"{\"Message\":\"{}\"}"}"#, r#"{"Event":"s3:Other"}"#,
+            "",
+            "hello",
+            "null",
+            "[]",
+            "{}",
+            "7",
+            r#"{"Records":[]}"#,
+            r#"{"Records":{}}"#,
+            r#"{"Records":[1,null,{}]}"#,
+            r#"{"Message":"hello"}"#,
+            r#"{"Message":7}"#,
+            r#"{"Message":"{\"Message\":\"{}\"}"}"#,
+            r#"{"Event":"s3:Other"}"#,
         ] {
             assert_eq!(Notification::parse(body), Notification::Unknown, "{body}");
         }
@@ -249,7 +288,11 @@ mod tests {
             ("/s3/object/key", json!(7)),
             ("/s3/object", json!(null)),
         ] {
-            assert_eq!(parse_with(pointer, value.clone()), Notification::Unknown, "{pointer} {value}");
+            assert_eq!(
+                parse_with(pointer, value.clone()),
+                Notification::Unknown,
+                "{pointer} {value}"
+            );
         }
     }
 
@@ -265,14 +308,29 @@ mod tests {
     fn what_is_not_told_is_none() {
         for field in ["size", "eTag", "versionId", "sequencer"] {
             let mut record = record();
-            record["s3"]["object"].as_object_mut().unwrap().remove(field);
-            let Notification::ObjectsCreated(created) = parse(&json!({ "Records": [record] })) else {
+            record["s3"]["object"]
+                .as_object_mut()
+                .unwrap()
+                .remove(field);
+            let Notification::ObjectsCreated(created) = parse(&json!({ "Records": [record] }))
+            else {
                 panic!("without {field} it is still a created object");
             };
-            let told = [created[0].size.is_some(), created[0].e_tag.is_some(), created[0].version_id.is_some(), created[0].sequencer.is_some()];
+            let told = [
+                created[0].size.is_some(),
+                created[0].e_tag.is_some(),
+                created[0].version_id.is_some(),
+                created[0].sequencer.is_some(),
+            ];
             assert_eq!(told.iter().filter(|told| !**told).count(), 1, "{field}");
         }
-        assert_eq!(parse_with("/s3/object/size", json!(-1)), Notification::ObjectsCreated(vec![ObjectCreated { size: None, ..created() }]));
+        assert_eq!(
+            parse_with("/s3/object/size", json!(-1)),
+            Notification::ObjectsCreated(vec![ObjectCreated {
+                size: None,
+                ..created()
+            }])
+        );
     }
 
     #[test]

@@ -17,6 +17,8 @@ pub struct Settings {
     pub consolidated_bucket: BucketName,
     /// `NOTIFICATION_QUEUE_ARN`: where destinations of all Regions send S3's notifications.
     pub notification_queue_arn: String,
+    /// `NOTIFICATION_QUEUE_URL`: the same queue, as its own messages are delayed.
+    pub notification_queue_url: String,
     /// `FILE_QUEUE_URL`: one message per inventory file.
     pub file_queue_url: String,
     /// `ATHENA_WORK_GROUP_NAME`
@@ -52,6 +54,7 @@ impl Settings {
             consolidated_bucket: BucketName::try_from(text("CONSOLIDATED_BUCKET_NAME")?)
                 .map_err(|problem| bad("CONSOLIDATED_BUCKET_NAME", problem))?,
             notification_queue_arn: text("NOTIFICATION_QUEUE_ARN")?,
+            notification_queue_url: text("NOTIFICATION_QUEUE_URL")?,
             file_queue_url: text("FILE_QUEUE_URL")?,
             work_group: text("ATHENA_WORK_GROUP_NAME")?,
             member_role: text("MEMBER_ROLE_NAME")?,

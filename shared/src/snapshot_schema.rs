@@ -6,6 +6,8 @@
 use std::sync::{Arc, LazyLock};
 
 use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
+use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as PhysicalType};
+use parquet::schema::types::{PrimitiveTypeBuilder, SchemaDescriptor, Type};
 
 /// A column type of the snapshot table, as Athena spells it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -31,10 +33,10 @@ impl AthenaType {
         }
     }
 
-    /// The type that the consolidated files hold.
+    /// The type of the values in memory.
     ///
-    /// Timestamps are milliseconds adjusted to UTC: what S3 delivers, and the only precision that
-    /// Athena reads.
+    /// Timestamps are milliseconds in UTC: what S3 delivers, and the only precision that Athena
+    /// reads.
     pub fn arrow(self) -> DataType {
         match self {
             Self::String => DataType::Utf8,
@@ -69,7 +71,11 @@ pub struct Column {
 }
 
 const fn column(name: &'static str, athena_type: AthenaType, origin: Origin) -> Column {
-    Column { name, athena_type, origin }
+    Column {
+        name,
+        athena_type,
+        origin,
+    }
 }
 
 /// All columns in table order, without the partition columns.
@@ -152,6 +158,46 @@ pub fn arrow_schema() -> SchemaRef {
     Arc::clone(&SCHEMA)
 }
 
+/// The same schema as Parquet spells it in the consolidated files.
+///
+/// Timestamps have the annotation `TIMESTAMP_MILLIS` of the older kind alone, as S3 documents it for
+/// its own files. Athena and Arrow take it for the same as the newer `TIMESTAMP(MILLIS,true)`, but
+/// DuckDB reads that as a timestamp with time zone, which Athena's `timestamp` is not.
+pub fn parquet_schema() -> SchemaDescriptor {
+    let annotated = |column: &Column| -> PrimitiveTypeBuilder<'_> {
+        let builder = |physical| Type::primitive_type_builder(column.name, physical);
+        match column.athena_type {
+            AthenaType::String => builder(PhysicalType::BYTE_ARRAY)
+                .with_logical_type(Some(LogicalType::String))
+                .with_converted_type(ConvertedType::UTF8),
+            AthenaType::Boolean => builder(PhysicalType::BOOLEAN),
+            AthenaType::Bigint => builder(PhysicalType::INT64),
+            AthenaType::Timestamp => {
+                builder(PhysicalType::INT64).with_converted_type(ConvertedType::TIMESTAMP_MILLIS)
+            }
+        }
+    };
+    let fields = COLUMNS
+        .iter()
+        .zip(arrow_schema().fields())
+        .map(|(column, field)| {
+            let repetition = if field.is_nullable() {
+                Repetition::OPTIONAL
+            } else {
+                Repetition::REQUIRED
+            };
+            let field = annotated(column).with_repetition(repetition).build();
+            Arc::new(field.expect("every annotation fits its physical type"))
+        })
+        .collect();
+    let root = Type::group_type_builder("s3.inventory")
+        .with_fields(fields)
+        .build();
+    SchemaDescriptor::new(Arc::new(
+        root.expect("a message of fields is a valid schema"),
+    ))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -178,20 +224,37 @@ mod tests {
     fn has_a_column_for_every_field_asked_for() {
         for field in OPTIONAL_FIELDS {
             let name = snake_case(field);
-            assert!(find(&name).is_some_and(|c| c.origin == Origin::Optional), "{field} -> {name}");
+            assert!(
+                find(&name).is_some_and(|c| c.origin == Origin::Optional),
+                "{field} -> {name}"
+            );
         }
-        let optional = COLUMNS.iter().filter(|c| c.origin == Origin::Optional).count();
+        let optional = COLUMNS
+            .iter()
+            .filter(|c| c.origin == Origin::Optional)
+            .count();
         // `version_id`, `is_latest` and `is_delete_marker` come with the choice of all versions.
         assert_eq!(optional, OPTIONAL_FIELDS.len() + 3);
     }
 
     #[test]
     fn names_are_unique_and_apart_from_the_partition_columns() {
-        let mut names: Vec<&str> = COLUMNS.iter().map(|c| c.name).chain(PARTITION_COLUMNS).collect();
+        let mut names: Vec<&str> = COLUMNS
+            .iter()
+            .map(|c| c.name)
+            .chain(PARTITION_COLUMNS)
+            .collect();
         names.sort_unstable();
         let count = names.len();
         names.dedup();
         assert_eq!(names.len(), count);
+    }
+
+    #[test]
+    fn both_schemas_mean_the_same() {
+        let from_parquet =
+            parquet::arrow::parquet_to_arrow_schema(&parquet_schema(), None).unwrap();
+        assert_eq!(from_parquet, *arrow_schema());
     }
 
     #[test]

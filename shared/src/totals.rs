@@ -59,18 +59,29 @@ impl Totals {
         }
         let tally = Tally::of(row.is_latest, row.size.unwrap_or(0));
         self.all.add(tally);
-        self.by_storage_class.add(row.storage_class.unwrap_or_default(), tally);
-        self.by_encryption_status.add(row.encryption_status.unwrap_or_default(), tally);
-        self.by_replication_status.add(row.replication_status.unwrap_or_default(), tally);
-        self.by_extension.add(row.derived.extension.as_deref().unwrap_or_default(), tally);
+        self.by_storage_class
+            .add(row.storage_class.unwrap_or_default(), tally);
+        self.by_encryption_status
+            .add(row.encryption_status.unwrap_or_default(), tally);
+        self.by_replication_status
+            .add(row.replication_status.unwrap_or_default(), tally);
+        self.by_extension
+            .add(row.derived.extension.as_deref().unwrap_or_default(), tally);
         self.by_category.add(row.derived.category.as_str(), tally);
-        let top_prefix = row.derived.top_prefix.and_then(|prefix| row.key.get(..=prefix.len()));
-        self.by_top_prefix.add(top_prefix.unwrap_or_default(), tally);
+        let top_prefix = row
+            .derived
+            .top_prefix
+            .and_then(|prefix| row.key.get(..=prefix.len()));
+        self.by_top_prefix
+            .add(top_prefix.unwrap_or_default(), tally);
         if let Some(size) = row.size {
             let lower_bound = size.checked_ilog2().map_or(0, |exponent| 1 << exponent);
             self.by_size.entry(lower_bound).or_default().add(tally);
         }
-        if let Some(month) = row.last_modified_milliseconds.and_then(Month::of_milliseconds) {
+        if let Some(month) = row
+            .last_modified_milliseconds
+            .and_then(Month::of_milliseconds)
+        {
             self.by_month.entry(month).or_default().add(tally);
         }
         if row.is_latest {
@@ -103,7 +114,8 @@ impl Totals {
         self.delete_markers = self.delete_markers.saturating_add(other.delete_markers);
         self.by_storage_class.merge(other.by_storage_class);
         self.by_encryption_status.merge(other.by_encryption_status);
-        self.by_replication_status.merge(other.by_replication_status);
+        self.by_replication_status
+            .merge(other.by_replication_status);
         self.by_extension.merge(other.by_extension);
         self.by_category.merge(other.by_category);
         self.by_top_prefix.merge(other.by_top_prefix);
@@ -178,7 +190,17 @@ pub struct Tally {
 impl Tally {
     fn of(is_latest: bool, size: u64) -> Self {
         let current = u64::from(is_latest);
-        Self { objects: current, object_bytes: current * size, versions: 1, version_bytes: size }
+        Self {
+            objects: current,
+            object_bytes: current * size,
+            versions: 1,
+            version_bytes: size,
+        }
+    }
+
+    /// Whether nothing was counted.
+    pub fn is_zero(&self) -> bool {
+        *self == Self::default()
     }
 
     /// Adds another tally, and stops at the largest number.
@@ -214,7 +236,10 @@ impl Month {
     pub fn of_milliseconds(epoch_milliseconds: i64) -> Option<Self> {
         let instant = jiff::Timestamp::from_millisecond(epoch_milliseconds).ok()?;
         let date = jiff::tz::Offset::UTC.to_datetime(instant).date();
-        Some(Self { year: date.year(), month: date.month() })
+        Some(Self {
+            year: date.year(),
+            month: date.month(),
+        })
     }
 }
 
@@ -230,7 +255,10 @@ impl FromStr for Month {
     fn from_str(text: &str) -> Result<Self, String> {
         let parse = || {
             let (year, month) = text.rsplit_once('-')?;
-            let parsed = Self { year: year.parse().ok()?, month: month.parse().ok()? };
+            let parsed = Self {
+                year: year.parse().ok()?,
+                month: month.parse().ok()?,
+            };
             let is_valid = (1..=12).contains(&parsed.month) && parsed.to_string() == text;
             is_valid.then_some(parsed)
         };

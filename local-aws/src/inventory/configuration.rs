@@ -74,7 +74,14 @@ pub(crate) struct Filter {
 #[serde(deny_unknown_fields)]
 pub(crate) struct OptionalFields {
     #[serde(rename = "Field", default)]
-    pub(crate) fields: Vec<Field>,
+    pub(crate) fields: Vec<FieldElement>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FieldElement {
+    #[serde(rename = "$text")]
+    pub(crate) field: Field,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -108,8 +115,8 @@ impl Configuration {
     /// Reads a document, and checks what can be checked without looking at any bucket.
     /// `id` is the one in the query of the request.
     pub(crate) fn parse(body: &[u8], id: &str) -> Result<Self, S3Error> {
-        let text = std::str::from_utf8(body).map_err(|_| S3Error::malformed_xml())?;
-        let read: Self = de::from_str(text).map_err(|_| S3Error::malformed_xml())?;
+        let text = std::str::from_utf8(body).map_err(|error| S3Error::malformed_xml(&error))?;
+        let read: Self = de::from_str(text).map_err(|error| S3Error::malformed_xml(&error))?;
         if read.id != id {
             return Err(S3Error::new(
                 http::StatusCode::BAD_REQUEST,
@@ -124,7 +131,7 @@ impl Configuration {
         if let Some(Encryption { s3: Some(_), kms: Some(_) } | Encryption { s3: None, kms: None }) =
             destination.encryption
         {
-            return Err(S3Error::malformed_xml());
+            return Err(S3Error::malformed_xml(&"Encryption holds one of SSE-S3 and SSE-KMS"));
         }
         Ok(read)
     }
@@ -149,7 +156,8 @@ impl Configuration {
     /// The optional fields in S3's own order, each once.
     pub(crate) fn optional_fields(&self) -> Vec<Field> {
         let requested = self.optional_fields.as_ref().map_or(&[][..], |fields| &fields.fields);
-        Field::OPTIONAL.into_iter().filter(|field| requested.contains(field)).collect()
+        let is_requested = |field: &Field| requested.iter().any(|element| element.field == *field);
+        Field::OPTIONAL.into_iter().filter(is_requested).collect()
     }
 
     /// The document, as an element of another or with a namespace as one of its own.

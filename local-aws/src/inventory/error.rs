@@ -21,12 +21,11 @@ impl S3Error {
         Self::new(StatusCode::BAD_REQUEST, "InvalidArgument", message)
     }
 
-    pub(crate) fn malformed_xml() -> Self {
-        Self::new(
-            StatusCode::BAD_REQUEST,
-            "MalformedXML",
-            "The XML you provided was not well-formed or did not validate against our published schema",
-        )
+    /// S3's own words, and then what S3 does not tell.
+    pub(crate) fn malformed_xml(detail: &dyn std::fmt::Display) -> Self {
+        let message =
+            "The XML you provided was not well-formed or did not validate against our published schema";
+        Self::new(StatusCode::BAD_REQUEST, "MalformedXML", format!("{message} ({detail})"))
     }
 
     pub(crate) fn internal(error: &anyhow::Error) -> Self {

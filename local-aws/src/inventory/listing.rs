@@ -48,9 +48,10 @@ async fn versions(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) ->
             .send()
             .await
             .with_context(|| format!("listing the versions in {}", bucket.name))?;
+        let encoding = page.encoding_type();
         for version in page.versions() {
             rows.push(Row {
-                key: decode(version.key())?,
+                key: decode(version.key(), encoding)?,
                 version_id: version_id(version.version_id()),
                 is_latest: version.is_latest().unwrap_or_default(),
                 size: version.size(),
@@ -65,7 +66,7 @@ async fn versions(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) ->
         }
         for marker in page.delete_markers() {
             rows.push(Row {
-                key: decode(marker.key())?,
+                key: decode(marker.key(), encoding)?,
                 version_id: version_id(marker.version_id()),
                 is_latest: marker.is_latest().unwrap_or_default(),
                 is_delete_marker: true,
@@ -76,7 +77,7 @@ async fn versions(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) ->
         if !page.is_truncated().unwrap_or_default() {
             return Ok(rows);
         }
-        key_marker = page.next_key_marker().map(|marker| decode(Some(marker))).transpose()?;
+        key_marker = page.next_key_marker().map(|marker| decode(Some(marker), encoding)).transpose()?;
         version_marker = page.next_version_id_marker().map(str::to_owned);
     }
 }
@@ -96,7 +97,7 @@ async fn current(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) -> 
         let page = page.with_context(|| format!("listing the objects in {}", bucket.name))?;
         for object in page.contents() {
             rows.push(Row {
-                key: decode(object.key())?,
+                key: decode(object.key(), page.encoding_type())?,
                 is_latest: true,
                 size: object.size(),
                 last_modified: millis(object.last_modified()),
@@ -154,9 +155,14 @@ fn apply_head(row: &mut Row, head: &HashMap<String, String>) {
         .map(jiff::Timestamp::as_millisecond);
 }
 
-/// Keys come URL-encoded, for XML cannot carry every character.
-fn decode(key: Option<&str>) -> Result<String> {
-    let key = key.context("a listed object has no key")?.replace('+', " ");
+/// Keys are asked for URL-encoded, for XML cannot carry every character. The answer says whether
+/// they are: MiniStack does it for objects and not for versions.
+fn decode(key: Option<&str>, encoding: Option<&EncodingType>) -> Result<String> {
+    let key = key.context("a listed object has no key")?;
+    if encoding != Some(&EncodingType::Url) {
+        return Ok(key.to_owned());
+    }
+    let key = key.replace('+', " ");
     Ok(percent_decode_str(&key).decode_utf8().context("a listed key is not UTF-8")?.into_owned())
 }
 

@@ -1,6 +1,11 @@
-//! The embedded AWS as its users meet it: processes, the S3 Inventory service, reports, estates.
+//! The embedded AWS as its users meet it: processes, the S3 Inventory service, reports, stacks, estates.
 
 mod support;
 
+mod deploy;
+mod estate;
+mod faults;
 mod inventory;
 mod lifecycle;
+mod proxy;
+mod report;

@@ -102,7 +102,6 @@ fn classify(code: &str, message: &str) -> Class {
         | "TooManyRequests"
         | "RequestLimitExceeded"
         | "ProvisionedThroughputExceededException"
-        | "LimitExceededException"
         | "SlowDown" => Class::Throttled,
         "ServiceUnavailable"
         | "ServiceUnavailableException"

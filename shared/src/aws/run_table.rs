@@ -213,6 +213,16 @@ impl<'a> RunTable<'a> {
         self.update_run(run_id, "REMOVE summary_sent_at", []).await
     }
 
+    /// Records why SES did not take the summary.
+    pub async fn record_mail_failure(
+        &self,
+        run_id: &RunId,
+        reason: &Reason,
+    ) -> Result<(), AwsError> {
+        let reason = serde_dynamo::to_attribute_value(reason).map_err(coding)?;
+        self.update_run(run_id, "SET mail_failure = :reason", [(":reason", reason)]).await
+    }
+
     /// Records how the run ended. The first outcome stays.
     pub async fn record_outcome(&self, run_id: &RunId, outcome: Outcome) -> Result<(), AwsError> {
         self.update_run(

@@ -34,11 +34,17 @@ impl FileCheck {
     /// wrong MD5.
     pub fn finish(self, expected: &ManifestFile) -> Result<(), FileMismatch> {
         if self.size != expected.size {
-            return Err(FileMismatch::Size { expected: expected.size, found: self.size });
+            return Err(FileMismatch::Size {
+                expected: expected.size,
+                found: self.size,
+            });
         }
         let found = Md5Hash::from_bytes(self.md5.finalize().into());
         if found != expected.md5 {
-            return Err(FileMismatch::Md5 { expected: expected.md5, found });
+            return Err(FileMismatch::Md5 {
+                expected: expected.md5,
+                found,
+            });
         }
         Ok(())
     }
@@ -79,7 +85,7 @@ mod tests {
 
     #[test]
     fn the_file_itself_passes_in_one_piece_or_many() {
-        for content in [&b""[..], b"abc", &[7; 100_000]] {
+        for content in [&b""[..], b"abc", &vec![7; 100_000]] {
             assert_eq!(verify_file(&listed(content), content), Ok(()));
             let mut check = FileCheck::new();
             for piece in content.chunks(1_000) {
@@ -94,11 +100,17 @@ mod tests {
         let expected = listed(b"abc");
         assert_eq!(
             verify_file(&expected, b"ab"),
-            Err(FileMismatch::Size { expected: 3, found: 2 })
+            Err(FileMismatch::Size {
+                expected: 3,
+                found: 2
+            })
         );
         assert_eq!(
             verify_file(&expected, b"abd"),
-            Err(FileMismatch::Md5 { expected: expected.md5, found: Md5Hash::of(b"abd") })
+            Err(FileMismatch::Md5 {
+                expected: expected.md5,
+                found: Md5Hash::of(b"abd")
+            })
         );
     }
 }

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use parquet::basic::Compression;
-use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type};
+use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type, Int96, Int96Type};
 use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 /// A row as S3 reports it. A delete marker has no size and what follows from content.
 #[derive(Clone, Debug)]
-pub(super) struct Version {
+pub(super) struct Listed {
     pub(super) bucket: String,
     pub(super) key: Vec<u8>,
     pub(super) version_id: String,
@@ -22,11 +22,14 @@ pub(super) struct Version {
 }
 
 /// 2024-02-29T23:59:59.999Z
-pub(super) const LEAP_DAY: i64 = 1_709_251_199_999;
+const LEAP_DAY: i64 = 1_709_251_199_999;
+
+/// Stands for null as a bucket or key, which only a damaged file has.
+pub(super) const NULL: &str = "this text stands for null";
 
 /// A current object of 100 bytes.
-pub(super) fn object(key: impl AsRef<[u8]>) -> Version {
-    Version {
+pub(super) fn object(key: impl AsRef<[u8]>) -> Listed {
+    Listed {
         bucket: "photos".to_owned(),
         key: key.as_ref().to_vec(),
         version_id: String::new(),
@@ -38,12 +41,20 @@ pub(super) fn object(key: impl AsRef<[u8]>) -> Version {
     }
 }
 
-pub(super) fn delete_marker(key: &str) -> Version {
-    Version { version_id: "v2".to_owned(), is_delete_marker: true, ..object(key) }
+pub(super) fn delete_marker(key: &str) -> Listed {
+    Listed {
+        version_id: "v2".to_owned(),
+        is_delete_marker: true,
+        ..object(key)
+    }
 }
 
-pub(super) fn noncurrent(key: &str) -> Version {
-    Version { version_id: "v1".to_owned(), is_latest: false, ..object(key) }
+pub(super) fn noncurrent(key: &str) -> Listed {
+    Listed {
+        version_id: "v1".to_owned(),
+        is_latest: false,
+        ..object(key)
+    }
 }
 
 /// How the schema of a file is annotated.
@@ -77,11 +88,19 @@ pub(super) fn schema(annotations: Annotations) -> String {
 }
 
 /// A file with the given schema and row groups. Columns that the schema does not have are left out,
-/// columns that [`Version`] does not have are null.
-pub(super) fn write(schema: &str, row_groups: &[Vec<Version>]) -> Bytes {
+/// columns that [`Listed`] does not have are null.
+pub(super) fn write(schema: &str, row_groups: &[Vec<Listed>]) -> Bytes {
     let schema = Arc::new(parse_message_type(schema).unwrap());
-    let names: Vec<String> = schema.get_fields().iter().map(|field| field.name().to_owned()).collect();
-    let required: Vec<bool> = schema.get_fields().iter().map(|field| !field.is_optional()).collect();
+    let names: Vec<String> = schema
+        .get_fields()
+        .iter()
+        .map(|field| field.name().to_owned())
+        .collect();
+    let required: Vec<bool> = schema
+        .get_fields()
+        .iter()
+        .map(|field| !field.is_optional())
+        .collect();
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
         .set_created_by("parquet-mr version 1.10.0".to_owned())
@@ -103,7 +122,7 @@ fn write_column<W: std::io::Write + Send>(
     row_group: &mut SerializedRowGroupWriter<'_, W>,
     name: &str,
     is_required: bool,
-    rows: &[Version],
+    rows: &[Listed],
 ) {
     use parquet::column::writer::ColumnWriter;
 
@@ -113,26 +132,44 @@ fn write_column<W: std::io::Write + Send>(
             let (values, levels) = split(rows.iter().map(|row| text(name, row)));
             let values: Vec<ByteArray> = values.into_iter().map(ByteArray::from).collect();
             let levels = (!is_required).then_some(&levels[..]);
-            column.typed::<ByteArrayType>().write_batch(&values, levels, None).unwrap();
+            column
+                .typed::<ByteArrayType>()
+                .write_batch(&values, levels, None)
+                .unwrap();
         }
         ColumnWriter::BoolColumnWriter(_) => {
             let (values, levels) = split(rows.iter().map(|row| truth(name, row)));
-            column.typed::<BoolType>().write_batch(&values, Some(&levels), None).unwrap();
+            column
+                .typed::<BoolType>()
+                .write_batch(&values, Some(&levels), None)
+                .unwrap();
         }
         ColumnWriter::Int64ColumnWriter(_) => {
             let (values, levels) = split(rows.iter().map(|row| number(name, row)));
-            column.typed::<Int64Type>().write_batch(&values, Some(&levels), None).unwrap();
+            column
+                .typed::<Int64Type>()
+                .write_batch(&values, Some(&levels), None)
+                .unwrap();
+        }
+        ColumnWriter::Int96ColumnWriter(_) => {
+            let (values, levels) = split(rows.iter().map(|row| number(name, row).map(int96)));
+            column
+                .typed::<Int96Type>()
+                .write_batch(&values, Some(&levels), None)
+                .unwrap();
         }
         _ => panic!("no test has a column of the type of {name}"),
     }
     column.close().unwrap();
 }
 
-fn text(name: &str, row: &Version) -> Option<Vec<u8>> {
+fn text(name: &str, row: &Listed) -> Option<Vec<u8>> {
     let content = |value: &str| (!row.is_delete_marker).then(|| value.as_bytes().to_vec());
     match name {
-        "bucket" => Some(row.bucket.clone().into_bytes()),
-        "key" => Some(row.key.clone()),
+        "bucket" => {
+            Some(row.bucket.clone().into_bytes()).filter(|bucket| bucket != NULL.as_bytes())
+        }
+        "key" => Some(row.key.clone()).filter(|key| key != NULL.as_bytes()),
         "version_id" => Some(row.version_id.clone().into_bytes()),
         "e_tag" => content("d41d8cd98f00b204e9800998ecf8427e"),
         "storage_class" => content(&row.storage_class),
@@ -142,7 +179,7 @@ fn text(name: &str, row: &Version) -> Option<Vec<u8>> {
     }
 }
 
-fn truth(name: &str, row: &Version) -> Option<bool> {
+fn truth(name: &str, row: &Listed) -> Option<bool> {
     match name {
         "is_latest" => Some(row.is_latest),
         "is_delete_marker" => Some(row.is_delete_marker),
@@ -151,7 +188,7 @@ fn truth(name: &str, row: &Version) -> Option<bool> {
     }
 }
 
-fn number(name: &str, row: &Version) -> Option<i64> {
+fn number(name: &str, row: &Listed) -> Option<i64> {
     match name {
         "size" => (!row.is_delete_marker).then_some(row.size),
         "last_modified_date" => Some(row.last_modified),
@@ -159,9 +196,24 @@ fn number(name: &str, row: &Version) -> Option<i64> {
     }
 }
 
+/// Nanoseconds of the day and the Julian day.
+fn int96(epoch_milliseconds: i64) -> Int96 {
+    const MILLISECONDS_OF_DAY: i64 = 86_400_000;
+    const JULIAN_DAY_OF_EPOCH: i64 = 2_440_588;
+    let day = JULIAN_DAY_OF_EPOCH + epoch_milliseconds.div_euclid(MILLISECONDS_OF_DAY);
+    let nanoseconds = epoch_milliseconds.rem_euclid(MILLISECONDS_OF_DAY) * 1_000_000;
+    let part = |number: i64| u32::try_from(number & 0xFFFF_FFFF).unwrap();
+    let mut instant = Int96::new();
+    instant.set_data(part(nanoseconds), part(nanoseconds >> 32), part(day));
+    instant
+}
+
 /// The values that are there, and for each row whether it has one.
 fn split<T>(values: impl Iterator<Item = Option<T>>) -> (Vec<T>, Vec<i16>) {
     let values: Vec<Option<T>> = values.collect();
-    let levels = values.iter().map(|value| i16::from(value.is_some())).collect();
+    let levels = values
+        .iter()
+        .map(|value| i16::from(value.is_some()))
+        .collect();
     (values.into_iter().flatten().collect(), levels)
 }

@@ -6,9 +6,11 @@ use std::sync::Arc;
 use arrow_array::builder::StringBuilder;
 use arrow_array::cast::AsArray;
 use arrow_array::types::{Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, StringArray, new_null_array};
+use arrow_array::{
+    Array, ArrayRef, BinaryArray, BooleanArray, RecordBatch, StringArray, new_null_array,
+};
 use arrow_cast::{CastOptions, cast_with_options};
-use arrow_schema::{ArrowError, DataType};
+use arrow_schema::{ArrowError, DataType, TimeUnit};
 use parquet::arrow::arrow_reader::{
     ArrowReaderMetadata, ArrowReaderOptions, ParquetRecordBatchReaderBuilder,
 };
@@ -59,9 +61,12 @@ where
         .with_batch_size(BATCH_ROWS)
         .build()
         .map_err(ConsolidationError::Read)?;
-    let mut writer =
-        ArrowWriter::try_new_with_options(output, snapshot_schema::arrow_schema(), writer_options())
-            .map_err(ConsolidationError::Write)?;
+    let mut writer = ArrowWriter::try_new_with_options(
+        output,
+        snapshot_schema::arrow_schema(),
+        writer_options(),
+    )
+    .map_err(ConsolidationError::Write)?;
 
     let mut rows = 0;
     let mut undecodable_keys = 0;
@@ -71,14 +76,25 @@ where
         let rewritten = rewrite_batch(&batch, rows, delivered, &mut totals)?;
         undecodable_keys += rewritten.undecodable_keys;
         rows += batch.num_rows() as u64;
-        writer.write(&rewritten.batch).map_err(ConsolidationError::Write)?;
+        writer
+            .write(&rewritten.batch)
+            .map_err(ConsolidationError::Write)?;
     }
     if i64::try_from(rows) != Ok(expected_rows) {
         let found = i64::try_from(rows).unwrap_or(i64::MAX);
-        return Err(ConsolidationError::RowCount { expected: expected_rows, found });
+        return Err(ConsolidationError::RowCount {
+            expected: expected_rows,
+            found,
+        });
     }
     writer.close().map_err(ConsolidationError::Write)?;
-    Ok(Consolidated { rows, totals, undecodable_keys, left_out_columns })
+    totals.compact();
+    Ok(Consolidated {
+        rows,
+        totals,
+        undecodable_keys,
+        left_out_columns,
+    })
 }
 
 /// Reads the footer in a way that text columns are read as bytes.
@@ -98,7 +114,8 @@ fn without_text_annotations(schema: &SchemaDescriptor) -> Result<SchemaDescripto
         .get_fields()
         .iter()
         .map(|field| {
-            let is_bytes = field.is_primitive() && field.get_physical_type() == PhysicalType::BYTE_ARRAY;
+            let is_bytes =
+                field.is_primitive() && field.get_physical_type() == PhysicalType::BYTE_ARRAY;
             let is_decimal = field.get_basic_info().converted_type() == ConvertedType::DECIMAL;
             if !is_bytes || is_decimal {
                 return Ok(Arc::clone(field));
@@ -109,7 +126,9 @@ fn without_text_annotations(schema: &SchemaDescriptor) -> Result<SchemaDescripto
             Ok(Arc::new(plain))
         })
         .collect::<Result<Vec<_>, ParquetError>>()?;
-    let root = Type::group_type_builder(root.name()).with_fields(fields).build()?;
+    let root = Type::group_type_builder(root.name())
+        .with_fields(fields)
+        .build()?;
     Ok(SchemaDescriptor::new(Arc::new(root)))
 }
 
@@ -135,7 +154,9 @@ fn sort_out_columns(
             continue;
         };
         if known.iter().any(|earlier| earlier.column == column) {
-            return Err(ConsolidationError::DuplicateColumn { column: column.name.to_owned() });
+            return Err(ConsolidationError::DuplicateColumn {
+                column: column.name.to_owned(),
+            });
         }
         let leaf = (0..schema.num_columns()).find(|leaf| schema.get_column_root_idx(*leaf) == root);
         match leaf {
@@ -154,13 +175,23 @@ fn sort_out_columns(
 }
 
 /// A column that the manifest promises and the file lacks would silently read as null.
-fn check_promises(delivered: Delivered<'_>, known: &[KnownColumn]) -> Result<(), ConsolidationError> {
-    let always = COLUMNS.iter().filter(|column| column.origin == Origin::Always);
-    let promised = delivered.schema.iter().filter_map(|field| snapshot_schema::find(&field.name));
+fn check_promises(
+    delivered: Delivered<'_>,
+    known: &[KnownColumn],
+) -> Result<(), ConsolidationError> {
+    let always = COLUMNS
+        .iter()
+        .filter(|column| column.origin == Origin::Always);
+    let promised = delivered
+        .schema
+        .iter()
+        .filter_map(|field| snapshot_schema::find(&field.name));
     let promised = promised.filter(|column| column.origin != Origin::Derived);
     for column in always.chain(promised) {
         if known.iter().all(|known| known.column != column) {
-            return Err(ConsolidationError::MissingColumn { column: column.name.to_owned() });
+            return Err(ConsolidationError::MissingColumn {
+                column: column.name.to_owned(),
+            });
         }
     }
     Ok(())
@@ -179,12 +210,18 @@ fn check_row_counts(
         for column in known {
             let found = row_group.column(column.leaf).num_values();
             if found != rows {
-                return Err(ConsolidationError::RowCount { expected: rows, found });
+                return Err(ConsolidationError::RowCount {
+                    expected: rows,
+                    found,
+                });
             }
         }
     }
     if in_row_groups != expected {
-        return Err(ConsolidationError::RowCount { expected, found: in_row_groups });
+        return Err(ConsolidationError::RowCount {
+            expected,
+            found: in_row_groups,
+        });
     }
     Ok(expected)
 }
@@ -202,7 +239,7 @@ fn writer_options() -> ArrowWriterOptions {
     }
     ArrowWriterOptions::new()
         .with_properties(properties.build())
-        .with_schema_root("s3.inventory".to_owned())
+        .with_parquet_schema(snapshot_schema::parquet_schema())
         .with_skip_arrow_metadata(true)
 }
 
@@ -219,7 +256,10 @@ fn rewrite_batch(
 ) -> Result<RewrittenBatch, ConsolidationError> {
     let rows = batch.num_rows();
     let mut columns: Vec<ArrayRef> = Vec::with_capacity(COLUMNS.len());
-    for column in COLUMNS.iter().filter(|column| column.origin != Origin::Derived) {
+    for column in COLUMNS
+        .iter()
+        .filter(|column| column.origin != Origin::Derived)
+    {
         columns.push(match batch.column_by_name(column.name) {
             Some(array) => convert(*column, array)?,
             None => new_null_array(&column.athena_type.arrow(), rows),
@@ -239,13 +279,16 @@ fn rewrite_batch(
         totals.observe(&inventory.row(row, &derived));
     }
     // Counted against the delivered bytes: a key may hold U+FFFD of its own.
-    let undecodable_keys = batch.column_by_name("key").map_or(0, |keys| count_undecodable(keys));
+    let undecodable_keys = batch.column_by_name("key").map_or(0, count_undecodable);
 
     columns.push(Arc::new(extensions.finish()));
     columns.push(Arc::new(top_prefixes.finish()));
     columns.push(Arc::new(categories.finish()));
     let batch = RecordBatch::try_new(snapshot_schema::arrow_schema(), columns).map_err(reading)?;
-    Ok(RewrittenBatch { batch, undecodable_keys })
+    Ok(RewrittenBatch {
+        batch,
+        undecodable_keys,
+    })
 }
 
 /// The columns of a converted batch that are looked into.
@@ -274,7 +317,8 @@ impl<'a> InventoryColumns<'a> {
             is_latest: array("is_latest").as_boolean(),
             is_delete_marker: array("is_delete_marker").as_boolean(),
             size: array("size").as_primitive::<Int64Type>(),
-            last_modified_date: array("last_modified_date").as_primitive::<TimestampMillisecondType>(),
+            last_modified_date: array("last_modified_date")
+                .as_primitive::<TimestampMillisecondType>(),
             storage_class: array("storage_class").as_string(),
             encryption_status: array("encryption_status").as_string(),
             replication_status: array("replication_status").as_string(),
@@ -288,7 +332,8 @@ impl<'a> InventoryColumns<'a> {
             derived,
             // Reports about current versions only have neither of the two columns.
             is_latest: !self.is_latest.is_valid(row) || self.is_latest.value(row),
-            is_delete_marker: self.is_delete_marker.is_valid(row) && self.is_delete_marker.value(row),
+            is_delete_marker: self.is_delete_marker.is_valid(row)
+                && self.is_delete_marker.value(row),
             size: valid(self.size, row).and_then(|row| u64::try_from(self.size.value(row)).ok()),
             last_modified_milliseconds: valid(self.last_modified_date, row)
                 .map(|row| self.last_modified_date.value(row)),
@@ -332,21 +377,28 @@ fn check_rows(
 
 /// Values of a delivered column as the snapshot's type.
 fn convert(column: Column, array: &ArrayRef) -> Result<ArrayRef, ConsolidationError> {
-    let target = column.athena_type.arrow();
-    let wrong_type = || ConsolidationError::ColumnType {
-        column: column.name.to_owned(),
-        found: array.data_type().to_string(),
+    let cast = |target: &DataType| {
+        let options = CastOptions {
+            safe: false,
+            ..CastOptions::default()
+        };
+        cast_with_options(array, target, &options).map_err(reading)
     };
     match (column.athena_type, array.data_type()) {
         (AthenaType::String, DataType::Binary) => Ok(Arc::new(decode(array.as_binary()))),
         (AthenaType::Boolean, DataType::Boolean) => Ok(Arc::clone(array)),
-        (AthenaType::Bigint, DataType::Int64 | DataType::Int32)
-        // AWS's own table definitions call one of the dates a number; it means milliseconds.
-        | (AthenaType::Timestamp, DataType::Int64 | DataType::Timestamp(_, _)) => {
-            let options = CastOptions { safe: false, ..CastOptions::default() };
-            cast_with_options(array, &target, &options).map_err(reading)
+        (AthenaType::Bigint, DataType::Int64 | DataType::Int32) => cast(&DataType::Int64),
+        // AWS's own table definitions call one of the dates a number; it means milliseconds. What is
+        // not said to be in UTC is so all the same.
+        (AthenaType::Timestamp, DataType::Int64 | DataType::Timestamp(_, _)) => {
+            let instants = cast(&DataType::Timestamp(TimeUnit::Millisecond, None))?;
+            let instants = instants.as_primitive::<TimestampMillisecondType>();
+            Ok(Arc::new(instants.clone().with_timezone("UTC")))
         }
-        _ => Err(wrong_type()),
+        (_, found) => Err(ConsolidationError::ColumnType {
+            column: column.name.to_owned(),
+            found: found.to_string(),
+        }),
     }
 }
 
@@ -354,13 +406,21 @@ fn convert(column: Column, array: &ArrayRef) -> Result<ArrayRef, ConsolidationEr
 fn decode(array: &BinaryArray) -> StringArray {
     match StringArray::try_from_binary(array.clone()) {
         Ok(text) => text,
-        Err(_) => array.iter().map(|bytes| bytes.map(String::from_utf8_lossy)).collect(),
+        Err(_) => array
+            .iter()
+            .map(|bytes| bytes.map(String::from_utf8_lossy))
+            .collect(),
     }
 }
 
 fn count_undecodable(keys: &ArrayRef) -> u64 {
-    let Some(keys) = keys.as_binary_opt::<i32>() else { return 0 };
-    keys.iter().flatten().filter(|key| std::str::from_utf8(key).is_err()).count() as u64
+    let Some(keys) = keys.as_binary_opt::<i32>() else {
+        return 0;
+    };
+    keys.iter()
+        .flatten()
+        .filter(|key| std::str::from_utf8(key).is_err())
+        .count() as u64
 }
 
 /// What Arrow complains about comes from the values read.

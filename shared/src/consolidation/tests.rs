@@ -1,27 +1,40 @@
 use std::io;
+use std::sync::Arc;
 
 use arrow_array::cast::AsArray;
-use arrow_array::types::{Int64Type, TimestampMillisecondType};
-use arrow_array::{Array, RecordBatch};
+use arrow_array::types::Int64Type;
+use arrow_array::{Array, ArrayRef, RecordBatch};
+use arrow_cast::display::{ArrayFormatter, FormatOptions};
+use arrow_schema::{DataType, TimeUnit};
 use bytes::Bytes;
 use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
 use parquet::basic::{ConvertedType, Encoding};
 use parquet::file::reader::{FileReader, SerializedFileReader};
 use proptest::prelude::*;
 
-use super::fixture::{Annotations, LEAP_DAY, Version, delete_marker, noncurrent, object, schema, write};
+use super::fixture::{Annotations, Listed, NULL, delete_marker, noncurrent, object, schema, write};
 use super::*;
 use crate::manifest::FieldType;
 use crate::snapshot_schema::{self, COLUMNS};
-use crate::totals::Tally;
+use crate::totals::{self, Tally};
 
-fn consolidate_with(fields: &[&str], file: &Bytes) -> Result<(Consolidated, Bytes), ConsolidationError> {
+fn consolidate_with(
+    fields: &[&str],
+    file: &Bytes,
+) -> Result<(Consolidated, Bytes), ConsolidationError> {
     let bucket = BucketName::try_from("photos").unwrap();
     let schema: Vec<SchemaField> = fields
         .iter()
-        .map(|name| SchemaField { name: (*name).to_owned(), field_type: FieldType::String })
+        .map(|name| SchemaField {
+            name: (*name).to_owned(),
+            field_type: FieldType::String,
+        })
         .collect();
-    let delivered = Delivered { source_bucket: &bucket, format: FileFormat::Parquet, schema: &schema };
+    let delivered = Delivered {
+        source_bucket: &bucket,
+        format: FileFormat::Parquet,
+        schema: &schema,
+    };
     let mut output = Vec::new();
     let consolidated = consolidate(delivered, file.clone(), &mut output)?;
     Ok((consolidated, Bytes::from(output)))
@@ -43,7 +56,9 @@ fn read(file: &Bytes) -> RecordBatch {
         .unwrap();
     let mut batches: Vec<RecordBatch> = reader.map(Result::unwrap).collect();
     assert!(batches.len() <= 1, "tests read one batch");
-    batches.pop().unwrap_or_else(|| RecordBatch::new_empty(snapshot_schema::arrow_schema()))
+    batches
+        .pop()
+        .unwrap_or_else(|| RecordBatch::new_empty(snapshot_schema::arrow_schema()))
 }
 
 fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
@@ -52,56 +67,158 @@ fn texts(batch: &RecordBatch, column: &str) -> Vec<Option<String>> {
 }
 
 fn numbers(batch: &RecordBatch, column: &str) -> Vec<Option<i64>> {
-    batch.column_by_name(column).unwrap().as_primitive::<Int64Type>().iter().collect()
+    batch
+        .column_by_name(column)
+        .unwrap()
+        .as_primitive::<Int64Type>()
+        .iter()
+        .collect()
 }
 
-fn sample() -> Vec<Vec<Version>> {
+fn sample() -> Vec<Vec<Listed>> {
     vec![
-        vec![object("2024/cat.JPG"), noncurrent("2024/cat.JPG"), delete_marker("gone.sql.gz")],
+        vec![
+            object("2024/cat.JPG"),
+            noncurrent("2024/cat.JPG"),
+            delete_marker("gone.sql.gz"),
+        ],
         vec![object("live/terraform.tfstate")],
         vec![
-            Version { storage_class: "GLACIER".to_owned(), size: 0, ..object(" odd +%2B\t\"'\\,日本/ключ.pem ") },
-            Version { size: i64::MAX, ..object("/") },
+            Listed {
+                storage_class: "GLACIER".to_owned(),
+                size: 0,
+                ..object(" odd +%2B\t\"'\\,日本/ключ.pem ")
+            },
+            Listed {
+                size: i64::MAX,
+                ..object("/")
+            },
         ],
     ]
 }
 
+/// One line per row: the values of some columns, `∅` for null.
+fn lines(batch: &RecordBatch, columns: &[&str]) -> String {
+    let options = FormatOptions::new().with_null("∅");
+    let without_zone = DataType::Timestamp(TimeUnit::Millisecond, None);
+    let arrays: Vec<ArrayRef> = columns
+        .iter()
+        .map(|name| {
+            let array = batch
+                .column_by_name(name)
+                .expect("the file has all columns");
+            match array.data_type() {
+                DataType::Timestamp(_, _) => arrow_cast::cast(array, &without_zone).unwrap(),
+                _ => Arc::clone(array),
+            }
+        })
+        .collect();
+    let columns: Vec<ArrayFormatter<'_>> = arrays
+        .iter()
+        .map(|array| ArrayFormatter::try_new(array, &options).unwrap())
+        .collect();
+    (0..batch.num_rows())
+        .map(|row| {
+            let values: Vec<String> = columns
+                .iter()
+                .map(|column| format!("{:?}", column.value(row).to_string()))
+                .collect();
+            values.join(" ").replace("\"∅\"", "∅") + "\n"
+        })
+        .collect()
+}
+
 #[test]
 fn all_rows_and_values_arrive_however_the_schema_is_annotated() {
-    for annotations in [Annotations::Documented, Annotations::Delivered, Annotations::Bare] {
+    for annotations in [
+        Annotations::Documented,
+        Annotations::Delivered,
+        Annotations::Bare,
+    ] {
         let (consolidated, output) = consolidated(&write(&schema(annotations), &sample()));
-        assert_eq!(consolidated.rows, 6);
-        assert_eq!((consolidated.undecodable_keys, &consolidated.left_out_columns[..]), (0, &[][..]));
+        assert_eq!(consolidated.rows, 6, "{annotations:?}");
+        assert_eq!(consolidated.undecodable_keys, 0);
+        assert_eq!(consolidated.left_out_columns, [] as [&str; 0]);
 
         let batch = read(&output);
-        assert_eq!(batch.schema(), snapshot_schema::arrow_schema(), "{annotations:?}");
-        let some = |texts: &[&str]| texts.iter().map(|text| Some((*text).to_owned())).collect::<Vec<_>>();
-        assert_eq!(
-            texts(&batch, "key"),
-            some(&["2024/cat.JPG", "2024/cat.JPG", "gone.sql.gz", "live/terraform.tfstate", " odd +%2B\t\"'\\,日本/ключ.pem ", "/"])
-        );
-        assert_eq!(texts(&batch, "bucket"), some(&["photos"; 6]));
-        assert_eq!(texts(&batch, "version_id"), some(&["", "v1", "v2", "", "", ""]));
-        assert_eq!(numbers(&batch, "size"), [Some(100), Some(100), None, Some(100), Some(0), Some(i64::MAX)]);
-        assert_eq!(texts(&batch, "storage_class")[1..5], [
-            Some("STANDARD".to_owned()), None, Some("STANDARD".to_owned()), Some("GLACIER".to_owned()),
-        ]);
-        let latest: Vec<_> = batch.column_by_name("is_latest").unwrap().as_boolean().iter().collect();
-        assert_eq!(latest, [Some(true), Some(false), Some(true), Some(true), Some(true), Some(true)]);
-        let modified = batch.column_by_name("last_modified_date").unwrap().as_primitive::<TimestampMillisecondType>();
-        assert!(modified.iter().all(|instant| instant == Some(LEAP_DAY)));
-
-        assert_eq!(texts(&batch, "category"), some(&["image", "image", "database-dump", "terraform-state", "other", "other"]));
-        let optional = |texts: &[Option<&str>]| texts.iter().map(|text| text.map(str::to_owned)).collect::<Vec<_>>();
-        assert_eq!(texts(&batch, "extension"), optional(&[Some("jpg"), Some("jpg"), Some("gz"), Some("tfstate"), None, None]));
-        assert_eq!(
-            texts(&batch, "top_prefix"),
-            optional(&[Some("2024"), Some("2024"), None, Some("live"), Some(" odd +%2B\t\"'\\,日本"), Some("")])
-        );
-        for name in ["object_lock_retain_until_date", "lifecycle_expiration_date", "object_owner"] {
-            let column = batch.column_by_name(name).unwrap();
-            assert_eq!(column.null_count(), 6, "{name}");
+        assert_eq!(batch.schema(), snapshot_schema::arrow_schema());
+        let identity = [
+            "bucket",
+            "key",
+            "version_id",
+            "is_latest",
+            "is_delete_marker",
+        ];
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(lines(&batch, &identity), @r#"
+            "photos" "2024/cat.JPG" "" "true" "false"
+            "photos" "2024/cat.JPG" "v1" "false" "false"
+            "photos" "gone.sql.gz" "v2" "true" "true"
+            "photos" "live/terraform.tfstate" "" "true" "false"
+            "photos" " odd +%2B\t\"'\\,日本/ключ.pem " "" "true" "false"
+            "photos" "/" "" "true" "false"
+            "#);
         }
+        let content = [
+            "size",
+            "last_modified_date",
+            "e_tag",
+            "storage_class",
+            "encryption_status",
+        ];
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(lines(&batch, &content), @r#"
+            "100" "2024-02-29T23:59:59.999" "d41d8cd98f00b204e9800998ecf8427e" "STANDARD" "SSE-S3"
+            "100" "2024-02-29T23:59:59.999" "d41d8cd98f00b204e9800998ecf8427e" "STANDARD" "SSE-S3"
+            ∅ "2024-02-29T23:59:59.999" ∅ ∅ ∅
+            "100" "2024-02-29T23:59:59.999" "d41d8cd98f00b204e9800998ecf8427e" "STANDARD" "SSE-S3"
+            "0" "2024-02-29T23:59:59.999" "d41d8cd98f00b204e9800998ecf8427e" "GLACIER" "SSE-S3"
+            "9223372036854775807" "2024-02-29T23:59:59.999" "d41d8cd98f00b204e9800998ecf8427e" "STANDARD" "SSE-S3"
+            "#);
+        }
+        insta::allow_duplicates! {
+            insta::assert_snapshot!(lines(&batch, &["extension", "top_prefix", "category"]), @r#"
+            "jpg" "2024" "image"
+            "jpg" "2024" "image"
+            "gz" ∅ "database-dump"
+            "tfstate" "live" "terraform-state"
+            ∅ " odd +%2B\t\"'\\,日本" "other"
+            ∅ "" "other"
+            "#);
+        }
+        for name in [
+            "object_lock_retain_until_date",
+            "lifecycle_expiration_date",
+            "object_owner",
+        ] {
+            assert_eq!(
+                batch.column_by_name(name).unwrap().null_count(),
+                6,
+                "{name}"
+            );
+        }
+    }
+}
+
+#[test]
+fn instants_are_taken_from_every_type_that_they_come_in() {
+    for declared in [
+        "int64 last_modified_date (TIMESTAMP(MILLIS,true))",
+        "int64 last_modified_date (TIMESTAMP(MILLIS,false))",
+        "int64 last_modified_date (TIMESTAMP_MILLIS)",
+        "int64 last_modified_date",
+        "int96 last_modified_date",
+    ] {
+        let schema = format!(
+            "message m {{ required binary bucket; required binary key; optional {declared}; }}"
+        );
+        let (consolidated, output) = consolidated(&write(&schema, &[vec![object("a")]]));
+        assert_eq!(
+            lines(&read(&output), &["last_modified_date"]),
+            "\"2024-02-29T23:59:59.999\"\n",
+            "{declared}"
+        );
+        assert_eq!(consolidated.totals.by_month.len(), 1);
     }
 }
 
@@ -114,12 +231,30 @@ fn totals_are_those_of_the_rows() {
     let most = i64::MAX.unsigned_abs();
     assert_eq!(
         totals.all,
-        Tally { objects: 4, object_bytes: most + 200, versions: 5, version_bytes: most + 300 }
+        Tally {
+            objects: 4,
+            object_bytes: most + 200,
+            versions: 5,
+            version_bytes: most + 300
+        }
     );
-    assert_eq!(totals.by_category.values.keys().collect::<Vec<_>>(), ["image", "other", "terraform-state"]);
+    assert_eq!(
+        totals.by_category.values.keys().collect::<Vec<_>>(),
+        ["image", "other", "terraform-state"]
+    );
     assert_eq!(totals.by_storage_class.values["GLACIER"].objects, 1);
-    assert_eq!(totals.by_top_prefix.values.keys().collect::<Vec<_>>(), [" odd +%2B\t\"'\\,日本/", "/", "2024/", "live/"]);
-    assert_eq!(totals.by_month.keys().map(ToString::to_string).collect::<Vec<_>>(), ["2024-02"]);
+    assert_eq!(
+        totals.by_top_prefix.values.keys().collect::<Vec<_>>(),
+        [" odd +%2B\t\"'\\,日本/", "/", "2024/", "live/"]
+    );
+    assert_eq!(
+        totals
+            .by_month
+            .keys()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>(),
+        ["2024-02"]
+    );
     assert_eq!(totals.largest_objects[0].key, "/");
 }
 
@@ -137,7 +272,11 @@ fn the_file_on_disk_becomes_the_same_as_the_one_in_memory() {
     let mut file = tempfile::tempfile().unwrap();
     io::Write::write_all(&mut file, &content).unwrap();
     let bucket = BucketName::try_from("photos").unwrap();
-    let delivered = Delivered { source_bucket: &bucket, format: FileFormat::Parquet, schema: &[] };
+    let delivered = Delivered {
+        source_bucket: &bucket,
+        format: FileFormat::Parquet,
+        schema: &[],
+    };
     let mut output = Vec::new();
     let from_disk = consolidate(delivered, file, &mut output).unwrap();
     assert_eq!((from_disk, Bytes::from(output)), consolidated(&content));
@@ -158,19 +297,52 @@ fn the_file_is_one_that_athena_reads() {
             snapshot_schema::AthenaType::Timestamp => ConvertedType::TIMESTAMP_MILLIS,
             _ => ConvertedType::NONE,
         };
-        assert_eq!(chunk.column_descr().converted_type(), expected, "{}", column.name);
+        assert_eq!(
+            chunk.column_descr().converted_type(),
+            expected,
+            "{}",
+            column.name
+        );
+        let is_newer_kind = chunk.column_descr().logical_type_ref().is_some();
+        assert_eq!(
+            is_newer_kind,
+            expected == ConvertedType::UTF8,
+            "{}",
+            column.name
+        );
         if column.origin == snapshot_schema::Origin::Derived {
-            assert!(chunk.encodings().any(|encoding| encoding == Encoding::RLE_DICTIONARY), "{}", column.name);
+            assert!(
+                chunk
+                    .encodings()
+                    .any(|encoding| encoding == Encoding::RLE_DICTIONARY),
+                "{}",
+                column.name
+            );
         }
     }
 }
 
 #[test]
 fn a_report_about_current_versions_has_objects_only() {
-    let schema = "message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); }";
+    let schema =
+        "message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); }";
     let (consolidated, output) = consolidated(&write(schema, &[vec![object("a"), object("b")]]));
-    assert_eq!(consolidated.totals.all, Tally { objects: 2, object_bytes: 0, versions: 2, version_bytes: 0 });
-    assert_eq!(read(&output).column_by_name("is_latest").unwrap().null_count(), 2);
+    assert_eq!(
+        consolidated.totals.all,
+        Tally {
+            objects: 2,
+            object_bytes: 0,
+            versions: 2,
+            version_bytes: 0
+        }
+    );
+    assert_eq!(
+        read(&output)
+            .column_by_name("is_latest")
+            .unwrap()
+            .null_count(),
+        2
+    );
 }
 
 #[test]
@@ -179,18 +351,36 @@ fn columns_of_tomorrow_are_left_out_and_named() {
         required binary key (UTF8); optional binary category (UTF8); }";
     let (consolidated, output) = consolidated(&write(schema, &[vec![object("a.pem")]]));
     assert_eq!(consolidated.left_out_columns, ["new_field", "category"]);
-    assert_eq!(texts(&read(&output), "category"), [Some("secret".to_owned())]);
+    assert_eq!(
+        texts(&read(&output), "category"),
+        [Some("secret".to_owned())]
+    );
 }
 
 #[test]
 fn keys_that_are_not_text_are_kept_and_counted() {
-    for annotations in [Annotations::Documented, Annotations::Delivered, Annotations::Bare] {
-        let rows = vec![object(b"caf\xE9/x.pem"), object("fine\u{FFFD}"), object(b"\xFF\xFE")];
+    for annotations in [
+        Annotations::Documented,
+        Annotations::Delivered,
+        Annotations::Bare,
+    ] {
+        let rows = vec![
+            object(b"caf\xE9/x.pem"),
+            object("fine\u{FFFD}"),
+            object(b"\xFF\xFE"),
+        ];
         let (consolidated, output) = consolidated(&write(&schema(annotations), &[rows]));
-        assert_eq!((consolidated.rows, consolidated.undecodable_keys), (3, 2), "{annotations:?}");
+        assert_eq!(
+            (consolidated.rows, consolidated.undecodable_keys),
+            (3, 2),
+            "{annotations:?}"
+        );
         let batch = read(&output);
         let keys: Vec<String> = texts(&batch, "key").into_iter().flatten().collect();
-        assert_eq!(keys, ["caf\u{FFFD}/x.pem", "fine\u{FFFD}", "\u{FFFD}\u{FFFD}"]);
+        assert_eq!(
+            keys,
+            ["caf\u{FFFD}/x.pem", "fine\u{FFFD}", "\u{FFFD}\u{FFFD}"]
+        );
         assert_eq!(texts(&batch, "category")[0].as_deref(), Some("secret"));
     }
 }
@@ -208,20 +398,50 @@ fn a_row_about_another_bucket_fails_the_file() {
 }
 
 #[test]
-fn missing_values_of_every_row_fail_the_file() {
-    let optional = "message s3.inventory { optional binary bucket (UTF8); optional binary other_key (UTF8); required binary key (UTF8); }";
-    assert!(matches!(failure(&write("message m { required binary bucket; }", &[vec![object("a")]])),
-        ConsolidationError::MissingColumn { column } if column == "key"));
-    assert_eq!(consolidated(&write(optional, &[vec![object("a")]])).0.left_out_columns, ["other_key"]);
+fn every_file_has_buckets_and_keys() {
+    for column in ["bucket", "key"] {
+        let schema = format!("message m {{ required binary {column}; }}");
+        let error = failure(&write(&schema, &[vec![object("a")]]));
+        assert!(
+            matches!(error, ConsolidationError::MissingColumn { column: missing } if missing != column)
+        );
+    }
+    let optional = "message m { optional binary bucket; optional binary key; }";
+    assert!(consolidate_with(&[], &write(optional, &[vec![object("a")]])).is_ok());
+
+    let without_key = failure(&write(optional, &[vec![object("a"), object(NULL)]]));
+    assert_eq!(without_key.to_string(), "row 1 has no key");
+    let nobody = Listed {
+        bucket: NULL.to_owned(),
+        ..object("a")
+    };
+    let without_bucket = failure(&write(optional, &[vec![nobody]]));
+    assert!(matches!(
+        without_bucket,
+        ConsolidationError::ForeignRow {
+            row: 0,
+            found: None,
+            ..
+        }
+    ));
 }
 
 #[test]
 fn what_the_manifest_promises_has_to_be_there() {
     let file = write(&schema(Annotations::Delivered), &sample());
-    let all = ["bucket", "key", "size", "storage_class", "field_of_tomorrow", "category"];
+    let all = [
+        "bucket",
+        "key",
+        "size",
+        "storage_class",
+        "field_of_tomorrow",
+        "category",
+    ];
     assert!(consolidate_with(&all, &file).is_ok());
     let error = consolidate_with(&["bucket", "key", "object_owner"], &file).unwrap_err();
-    assert!(matches!(error, ConsolidationError::MissingColumn { column } if column == "object_owner"));
+    assert!(
+        matches!(error, ConsolidationError::MissingColumn { column } if column == "object_owner")
+    );
 }
 
 #[test]
@@ -232,19 +452,30 @@ fn columns_of_wrong_types_fail_the_file() {
         ("optional binary is_latest", "is_latest"),
         ("optional boolean last_modified_date", "last_modified_date"),
     ] {
-        let schema = format!("message m {{ required binary bucket; required binary key; {wrong}; }}");
+        let schema =
+            format!("message m {{ required binary bucket; required binary key; {wrong}; }}");
         let error = failure(&write(&schema, &[vec![object("a")]]));
-        assert!(matches!(&error, ConsolidationError::ColumnType { column, .. } if column == named), "{error:?}");
+        assert!(
+            matches!(&error, ConsolidationError::ColumnType { column, .. } if column == named),
+            "{error:?}"
+        );
     }
     let twice = "message m { required binary bucket; required binary key; optional int64 size; optional int64 size; }";
-    assert!(matches!(failure(&write(twice, &[vec![object("a")]])), ConsolidationError::DuplicateColumn { .. }));
+    assert!(matches!(
+        failure(&write(twice, &[vec![object("a")]])),
+        ConsolidationError::DuplicateColumn { .. }
+    ));
 }
 
 #[test]
 fn a_file_without_rows_becomes_one_without_rows() {
     for row_groups in [vec![], vec![vec![]]] {
-        let (consolidated, output) = consolidated(&write(&schema(Annotations::Delivered), &row_groups));
-        assert_eq!((consolidated.rows, &consolidated.totals), (0, &Totals::default()));
+        let (consolidated, output) =
+            consolidated(&write(&schema(Annotations::Delivered), &row_groups));
+        assert_eq!(
+            (consolidated.rows, &consolidated.totals),
+            (0, &Totals::default())
+        );
         let reader = ParquetRecordBatchReaderBuilder::try_new(output).unwrap();
         assert_eq!(reader.schema(), &snapshot_schema::arrow_schema());
         assert_eq!(reader.metadata().file_metadata().num_rows(), 0);
@@ -253,20 +484,43 @@ fn a_file_without_rows_becomes_one_without_rows() {
 
 #[test]
 fn batches_and_row_groups_do_not_lose_rows() {
-    let rows = |range: std::ops::Range<u32>| range.map(|number| object(format!("{number:06}.csv"))).collect::<Vec<_>>();
-    let file = write(&schema(Annotations::Delivered), &[rows(0..9_000), rows(9_000..9_001), rows(9_001..30_000)]);
+    let rows = |range: std::ops::Range<u32>| {
+        range
+            .map(|number| object(format!("{number:06}/data.csv")))
+            .collect::<Vec<_>>()
+    };
+    let file = write(
+        &schema(Annotations::Delivered),
+        &[rows(0..9_000), rows(9_000..9_001), rows(9_001..30_000)],
+    );
     let (consolidated, output) = consolidated(&file);
     assert_eq!(consolidated.rows, 30_000);
     let keys = texts(&read(&output), "key");
-    assert!(keys.iter().enumerate().all(|(number, key)| *key == Some(format!("{number:06}.csv"))));
+    assert!(
+        keys.iter()
+            .enumerate()
+            .all(|(number, key)| *key == Some(format!("{number:06}/data.csv")))
+    );
+    // As many top prefixes as rows: the totals are bounded, and still add up.
+    let by_top_prefix = consolidated.totals.by_top_prefix;
+    assert_eq!(by_top_prefix.values.len(), totals::MAX_VALUES);
+    assert_eq!(by_top_prefix.sum(), consolidated.totals.all);
 }
 
 #[test]
 fn a_damaged_file_is_refused() {
     let file = write(&schema(Annotations::Delivered), &sample());
-    for broken in [file.slice(..file.len() - 1), file.slice(1..), file.slice(..0), Bytes::from_static(b"PAR1PAR1")] {
+    for broken in [
+        file.slice(..file.len() - 1),
+        file.slice(1..),
+        file.slice(..0),
+        Bytes::from_static(b"PAR1PAR1"),
+    ] {
         let error = failure(&broken);
-        assert!(matches!(error, ConsolidationError::Read(_)) && error.is_fault_of_the_file(), "{error:?}");
+        assert!(
+            matches!(error, ConsolidationError::Read(_)) && error.is_fault_of_the_file(),
+            "{error:?}"
+        );
     }
 }
 
@@ -274,7 +528,11 @@ fn a_damaged_file_is_refused() {
 fn other_formats_are_refused_by_name() {
     let bucket = BucketName::try_from("photos").unwrap();
     for (format, name) in [(FileFormat::Orc, "ORC"), (FileFormat::Csv, "CSV")] {
-        let delivered = Delivered { source_bucket: &bucket, format, schema: &[] };
+        let delivered = Delivered {
+            source_bucket: &bucket,
+            format,
+            schema: &[],
+        };
         let error = consolidate(delivered, Bytes::new(), io::sink()).unwrap_err();
         assert!(error.to_string().contains(name) && !error.is_fault_of_the_file());
     }
@@ -292,9 +550,21 @@ fn a_full_disk_is_not_the_fault_of_the_file() {
         }
     }
     let bucket = BucketName::try_from("photos").unwrap();
-    let delivered = Delivered { source_bucket: &bucket, format: FileFormat::Parquet, schema: &[] };
-    let error = consolidate(delivered, write(&schema(Annotations::Delivered), &sample()), Full).unwrap_err();
-    assert!(matches!(error, ConsolidationError::Write(_)) && !error.is_fault_of_the_file(), "{error:?}");
+    let delivered = Delivered {
+        source_bucket: &bucket,
+        format: FileFormat::Parquet,
+        schema: &[],
+    };
+    let error = consolidate(
+        delivered,
+        write(&schema(Annotations::Delivered), &sample()),
+        Full,
+    )
+    .unwrap_err();
+    assert!(
+        matches!(error, ConsolidationError::Write(_)) && !error.is_fault_of_the_file(),
+        "{error:?}"
+    );
 }
 
 proptest! {
@@ -306,9 +576,9 @@ proptest! {
             0..4,
         ),
     ) {
-        let row_groups: Vec<Vec<Version>> = row_groups
+        let row_groups: Vec<Vec<Listed>> = row_groups
             .into_iter()
-            .map(|rows| rows.into_iter().map(|(key, size, last_modified, kind)| Version {
+            .map(|rows| rows.into_iter().map(|(key, size, last_modified, kind)| Listed {
                 size,
                 last_modified,
                 is_latest: kind > 0,

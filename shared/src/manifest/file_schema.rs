@@ -45,7 +45,10 @@ pub(super) fn parse(format: FileFormat, text: &str) -> Result<Vec<SchemaField>, 
         if field.name.is_empty() {
             return Err(format!("{} has a field without a name", excerpt(text)));
         }
-        if fields[..index].iter().any(|earlier| earlier.name == field.name) {
+        if fields[..index]
+            .iter()
+            .any(|earlier| earlier.name == field.name)
+        {
             return Err(format!("has the field {} twice", excerpt(&field.name)));
         }
     }
@@ -64,7 +67,10 @@ fn parse_parquet(text: &str) -> Result<Vec<SchemaField>, String> {
     if !is_message || body.contains(['{', '}']) {
         return Err(not_a_message());
     }
-    let declarations = body.split(';').map(str::trim).filter(|declaration| !declaration.is_empty());
+    let declarations = body
+        .split(';')
+        .map(str::trim)
+        .filter(|declaration| !declaration.is_empty());
     declarations
         .map(|declaration| {
             let (words, annotation) = match declaration.split_once('(') {
@@ -72,7 +78,10 @@ fn parse_parquet(text: &str) -> Result<Vec<SchemaField>, String> {
                 None => (declaration, String::new()),
             };
             let [_, physical_type, name] = words.split_whitespace().collect::<Vec<_>>()[..] else {
-                return Err(format!("{} is not a field of a Parquet message", excerpt(declaration)));
+                return Err(format!(
+                    "{} is not a field of a Parquet message",
+                    excerpt(declaration)
+                ));
             };
             let is_timestamp = annotation.trim_start().starts_with("TIMESTAMP");
             let field_type = match physical_type.to_ascii_lowercase().as_str() {
@@ -83,7 +92,10 @@ fn parse_parquet(text: &str) -> Result<Vec<SchemaField>, String> {
                 "int96" => FieldType::Timestamp,
                 _ => FieldType::Unknown,
             };
-            Ok(SchemaField { name: name.to_owned(), field_type })
+            Ok(SchemaField {
+                name: name.to_owned(),
+                field_type,
+            })
         })
         .collect()
 }
@@ -97,9 +109,9 @@ fn parse_orc(text: &str) -> Result<Vec<SchemaField>, String> {
         .ok_or_else(|| format!("{} is not an ORC struct", excerpt(text)))?;
     split_outside_brackets(body)
         .map(|declaration| {
-            let (name, orc_type) = declaration
-                .split_once(':')
-                .ok_or_else(|| format!("{} is not a field of an ORC struct", excerpt(declaration)))?;
+            let (name, orc_type) = declaration.split_once(':').ok_or_else(|| {
+                format!("{} is not a field of an ORC struct", excerpt(declaration))
+            })?;
             let field_type = match orc_type.trim().to_ascii_lowercase().as_str() {
                 "string" => FieldType::String,
                 "boolean" => FieldType::Boolean,
@@ -107,7 +119,10 @@ fn parse_orc(text: &str) -> Result<Vec<SchemaField>, String> {
                 "timestamp" => FieldType::Timestamp,
                 _ => FieldType::Unknown,
             };
-            Ok(SchemaField { name: name.trim().to_owned(), field_type })
+            Ok(SchemaField {
+                name: name.trim().to_owned(),
+                field_type,
+            })
         })
         .collect()
 }
@@ -152,8 +167,12 @@ pub fn snake_case(name: &str) -> String {
     let letters: Vec<char> = name.chars().collect();
     let mut snake = String::with_capacity(name.len() + 8);
     for (index, letter) in letters.iter().enumerate() {
-        let follows_lower = index > 0 && !letters[index - 1].is_uppercase() && letters[index - 1] != '_';
-        let begins_word = index > 0 && letters.get(index + 1).is_some_and(|next| next.is_lowercase());
+        let follows_lower =
+            index > 0 && !letters[index - 1].is_uppercase() && letters[index - 1] != '_';
+        let begins_word = index > 0
+            && letters
+                .get(index + 1)
+                .is_some_and(|next| next.is_lowercase());
         if letter.is_uppercase() && (follows_lower || begins_word) {
             snake.push('_');
         }

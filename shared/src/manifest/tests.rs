@@ -40,7 +40,59 @@ fn with(pointer: &str, value: Value) -> Vec<u8> {
 
 #[test]
 fn reads_what_s3_delivers() {
-    insta::assert_debug_snapshot!(Manifest::parse(document().to_string().as_bytes()).unwrap(), @"");
+    insta::assert_debug_snapshot!(Manifest::parse(document().to_string().as_bytes()).unwrap(), @r#"
+    Manifest {
+        source_bucket: BucketName(
+            "photos",
+        ),
+        destination_bucket: BucketName(
+            "main-nightly-444455556666-eu-west-1",
+        ),
+        created_at: 2018-01-03T02:00:00Z,
+        format: Parquet,
+        schema: [
+            SchemaField {
+                name: "bucket",
+                field_type: String,
+            },
+            SchemaField {
+                name: "key",
+                field_type: String,
+            },
+            SchemaField {
+                name: "version_id",
+                field_type: String,
+            },
+            SchemaField {
+                name: "is_latest",
+                field_type: Boolean,
+            },
+            SchemaField {
+                name: "is_delete_marker",
+                field_type: Boolean,
+            },
+            SchemaField {
+                name: "size",
+                field_type: Bigint,
+            },
+            SchemaField {
+                name: "last_modified_date",
+                field_type: Timestamp,
+            },
+            SchemaField {
+                name: "e_tag",
+                field_type: String,
+            },
+        ],
+        files: [
+            ManifestFile {
+                key: "111122223333/photos/s3insights-main-nightly/data/0c5e.parquet",
+                size: 2147483648,
+                md5: Md5Hash(f11166069f1990abeb9c97ace9cdfabc),
+            },
+        ],
+    }
+    "#);
 }
 
 #[test]
@@ -49,7 +101,9 @@ fn all_spellings_of_a_schema_mean_the_same() {
         let mut document = document();
         document["fileFormat"] = json!(format);
         document["fileSchema"] = json!(schema);
-        Manifest::parse(document.to_string().as_bytes()).unwrap().schema
+        Manifest::parse(document.to_string().as_bytes())
+            .unwrap()
+            .schema
     };
     let expected = parse("Parquet", DELIVERED_PARQUET);
     assert_eq!(expected.len(), 8);
@@ -62,8 +116,14 @@ fn all_spellings_of_a_schema_mean_the_same() {
 #[test]
 fn fields_of_tomorrow_are_kept_by_name() {
     for (format, schema) in [
-        (FileFormat::Parquet, "message s3.inventory { required binary key; optional double new_field; }"),
-        (FileFormat::Orc, "struct<key:string,new_field:decimal(10,2)>"),
+        (
+            FileFormat::Parquet,
+            "message s3.inventory { required binary key; optional double new_field; }",
+        ),
+        (
+            FileFormat::Orc,
+            "struct<key:string,new_field:decimal(10,2)>",
+        ),
         (FileFormat::Csv, "Key,NewField"),
     ] {
         let fields = file_schema::parse(format, schema).unwrap();
@@ -75,52 +135,146 @@ fn fields_of_tomorrow_are_kept_by_name() {
 
 #[test]
 fn a_creation_time_may_be_a_number() {
-    let manifest = Manifest::parse(&with("/creationTimestamp", json!(1_514_944_800_000_i64))).unwrap();
+    let manifest =
+        Manifest::parse(&with("/creationTimestamp", json!(1_514_944_800_000_i64))).unwrap();
     assert_eq!(manifest.created_at.to_string(), "2018-01-03T02:00:00Z");
 }
 
 #[test]
 fn a_destination_is_found_in_every_partition() {
-    for arn in ["arn:aws:s3:::reports", "arn:aws-cn:s3:::reports", "arn:aws-us-gov:s3:::reports", "reports"] {
+    for arn in [
+        "arn:aws:s3:::reports",
+        "arn:aws-cn:s3:::reports",
+        "arn:aws-us-gov:s3:::reports",
+        "reports",
+    ] {
         let manifest = Manifest::parse(&with("/destinationBucket", json!(arn))).unwrap();
         assert_eq!(manifest.destination_bucket.as_str(), "reports");
     }
 }
 
+fn assert_error(pointer: &str, value: Value, expected: &str) {
+    let error = Manifest::parse(&with(pointer, value))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(expected), "{pointer}: {error}");
+}
+
 #[test]
 fn errors_name_the_field_and_what_was_found() {
-    let second_file = |key: &str| json!([
-        { "key": FILE_KEY, "size": 0, "MD5checksum": MD5 },
-        { "key": key, "size": 0, "MD5checksum": MD5 },
-    ]);
+    let bucket = "arn:aws:sns:::x";
     for (pointer, value, expected) in [
-        ("/sourceBucket", json!("a/b"), "`sourceBucket`: \"a/b\" is not"),
-        ("/sourceBucket", json!(7), "`sourceBucket`: invalid type: integer `7`"),
-        ("/destinationBucket", json!("arn:aws:sns:::x"), "`destinationBucket`: \"arn:aws:sns:::x\" is not"),
-        ("/creationTimestamp", json!("yesterday"), "`creationTimestamp`: \"yesterday\" is not"),
-        ("/creationTimestamp", json!("99999999999999999"), "`creationTimestamp`: \"99999999999999999\" is not"),
-        ("/fileFormat", json!("Avro"), "`fileFormat`: \"Avro\" is none of"),
-        ("/fileSchema", json!(ORC), "`fileSchema`: \"struct<"),
-        ("/fileSchema", json!("message m { required group x { required binary key; } }"), "is not a Parquet message"),
-        ("/fileSchema", json!("message m { required key; }"), "`fileSchema`: \"required key\" is not a field"),
-        ("/fileSchema", json!("message m { required binary bucket; }"), "`fileSchema`: \"has no field key but only bucket"),
-        ("/fileSchema", json!("message m { required binary key; optional binary key; }"), "has the field \"key\" twice"),
-        ("/fileSchema", json!("message m {}"), "has no fields"),
-        ("/files/0/key", json!(""), "`files[0].key`: is empty"),
-        ("/files/0/key", json!("a/../b"), "`files[0].key`: \"a/../b\" is not"),
-        ("/files/0/key", json!("a\nb"), "`files[0].key`: \"a\\nb\" is not"),
-        ("/files", second_file(FILE_KEY), "`files[1].key`: \"111122223333"),
-        ("/files/0/size", json!(-5), "`files[0].size`: -5 is not a size"),
-        ("/files/0/size", json!(1.5), "`files[0].size`: 1.5 is not a size"),
-        ("/files/0/size", json!("5"), "`files[0].size`: invalid type: string"),
-        ("/files/0/MD5checksum", json!("f111"), "`files[0].MD5checksum`: \"f111\" is not"),
-        ("/files/0", json!({ "key": "k", "size": 1 }), "`files[0]`: missing field `MD5checksum`"),
+        ("/sourceBucket", json!("a/b"), r#"`sourceBucket`: "a/b" is"#),
+        (
+            "/sourceBucket",
+            json!(7),
+            "`sourceBucket`: invalid type: integer `7`",
+        ),
+        (
+            "/destinationBucket",
+            json!(bucket),
+            r#"`destinationBucket`: "arn:aws:sns:::x" is"#,
+        ),
+        (
+            "/creationTimestamp",
+            json!("now"),
+            r#"`creationTimestamp`: "now" is"#,
+        ),
+        (
+            "/creationTimestamp",
+            json!("9".repeat(18)),
+            "`creationTimestamp`: \"999999999999999999\" is",
+        ),
+        (
+            "/fileFormat",
+            json!("Avro"),
+            r#"`fileFormat`: "Avro" is none of"#,
+        ),
         ("/files", json!({}), "`files`: invalid type: map"),
+        (
+            "/files/0",
+            json!({ "key": "k", "size": 1 }),
+            "`files[0]`: missing field `MD5checksum`",
+        ),
+        ("/files/0/key", json!(""), "`files[0].key`: is empty"),
+        (
+            "/files/0/key",
+            json!("a/../b"),
+            r#"`files[0].key`: "a/../b" is"#,
+        ),
+        (
+            "/files/0/key",
+            json!("a\nb"),
+            r#"`files[0].key`: "a\nb" is"#,
+        ),
+        (
+            "/files/0/size",
+            json!(-5),
+            "`files[0].size`: -5 is not a size",
+        ),
+        (
+            "/files/0/size",
+            json!(1.5),
+            "`files[0].size`: 1.5 is not a size",
+        ),
+        (
+            "/files/0/size",
+            json!("5"),
+            "`files[0].size`: invalid type: string",
+        ),
+        (
+            "/files/0/MD5checksum",
+            json!("f1"),
+            r#"`files[0].MD5checksum`: "f1" is"#,
+        ),
     ] {
-        let message = Manifest::parse(&with(pointer, value)).unwrap_err().to_string();
-        assert!(message.contains(expected), "{pointer}: {message}");
+        assert_error(pointer, value, expected);
     }
-    assert!(Manifest::parse(&with("/files", second_file("other"))).is_ok());
+}
+
+#[test]
+fn errors_about_the_schema_quote_it() {
+    for (schema, expected) in [
+        (ORC, "`fileSchema`: \"struct<"),
+        (
+            "message m { required group x { required binary key; } }",
+            "is not a Parquet message",
+        ),
+        (
+            "message m { required key; }",
+            "\"required key\" is not a field",
+        ),
+        (
+            "message m { required binary bucket; }",
+            "has no field key but only \"bucket\"",
+        ),
+        (
+            "message m { required binary key; optional binary key; }",
+            "has the field \"key\" twice",
+        ),
+        ("message m {}", "has no fields"),
+        ("", "is not a Parquet message"),
+    ] {
+        assert_error("/fileSchema", json!(schema), expected);
+    }
+}
+
+#[test]
+fn a_file_is_listed_once() {
+    let files = |second: &str| {
+        json!([
+            { "key": FILE_KEY, "size": 0, "MD5checksum": MD5 },
+            { "key": second, "size": 0, "MD5checksum": MD5 },
+        ])
+    };
+    assert_eq!(
+        Manifest::parse(&with("/files", files("other")))
+            .unwrap()
+            .files
+            .len(),
+        2
+    );
+    assert_error("/files", files(FILE_KEY), "`files[1].key`: \"111122223333");
 }
 
 #[test]
@@ -130,7 +284,12 @@ fn text_that_is_not_one_document_is_refused() {
     }
     let mut twice = document().to_string();
     twice.push_str("{}");
-    assert!(Manifest::parse(twice.as_bytes()).unwrap_err().to_string().contains("trailing"));
+    assert!(
+        Manifest::parse(twice.as_bytes())
+            .unwrap_err()
+            .to_string()
+            .contains("trailing")
+    );
 }
 
 #[test]
@@ -143,8 +302,17 @@ fn messages_stay_short() {
 fn the_checksum_is_that_of_the_very_bytes() {
     let manifest = document().to_string();
     let checksum = Md5Hash::of(manifest.as_bytes()).to_string();
-    assert_eq!(verify_checksum(manifest.as_bytes(), checksum.as_bytes()), Ok(()));
-    assert_eq!(verify_checksum(manifest.as_bytes(), format!("{}\n", checksum.to_uppercase()).as_bytes()), Ok(()));
+    assert_eq!(
+        verify_checksum(manifest.as_bytes(), checksum.as_bytes()),
+        Ok(())
+    );
+    assert_eq!(
+        verify_checksum(
+            manifest.as_bytes(),
+            format!("{}\n", checksum.to_uppercase()).as_bytes()
+        ),
+        Ok(())
+    );
 
     let changed = manifest.replace("photos", "fotos");
     assert_eq!(
@@ -154,17 +322,34 @@ fn the_checksum_is_that_of_the_very_bytes() {
             found: Md5Hash::of(changed.as_bytes()),
         })
     );
-    for garbage in [&b""[..], b"abc", b"\xff\xfe", b"zz166069f1990abeb9c97ace9cdfabcd"] {
+    for garbage in [
+        &b""[..],
+        b"abc",
+        b"\xff\xfe",
+        b"zz166069f1990abeb9c97ace9cdfabcd",
+    ] {
         let result = verify_checksum(manifest.as_bytes(), garbage);
-        assert!(matches!(result, Err(ChecksumMismatch::NotAChecksum { .. })), "{garbage:?}");
+        assert!(
+            matches!(result, Err(ChecksumMismatch::NotAChecksum { .. })),
+            "{garbage:?}"
+        );
     }
 }
 
 #[test]
 fn md5_is_the_well_known_one() {
-    assert_eq!(Md5Hash::of(b"").to_string(), "d41d8cd98f00b204e9800998ecf8427e");
-    assert_eq!(Md5Hash::parse("D41D8CD98F00B204E9800998ECF8427E"), Some(Md5Hash::of(b"")));
-    assert_eq!(serde_json::to_value(Md5Hash::of(b"")).unwrap(), "d41d8cd98f00b204e9800998ecf8427e");
+    assert_eq!(
+        Md5Hash::of(b"").to_string(),
+        "d41d8cd98f00b204e9800998ecf8427e"
+    );
+    assert_eq!(
+        Md5Hash::parse("D41D8CD98F00B204E9800998ECF8427E"),
+        Some(Md5Hash::of(b""))
+    );
+    assert_eq!(
+        serde_json::to_value(Md5Hash::of(b"")).unwrap(),
+        "d41d8cd98f00b204e9800998ecf8427e"
+    );
     assert!(serde_json::from_value::<Md5Hash>(json!("d41d")).is_err());
 }
 
@@ -172,7 +357,10 @@ fn md5_is_the_well_known_one() {
 fn a_location_is_read_from_the_right() {
     let stamp = "2024-02-29T23-59Z";
     for (prefix, key) in [
-        ("111122223333", format!("111122223333/photos/daily/{stamp}/manifest.checksum")),
+        (
+            "111122223333",
+            format!("111122223333/photos/daily/{stamp}/manifest.checksum"),
+        ),
         ("a/b", format!("a/b/photos/daily/{stamp}/manifest.checksum")),
         ("", format!("photos/daily/{stamp}/manifest.checksum")),
         ("a/", format!("a//photos/daily/{stamp}/manifest.checksum")),

@@ -9,8 +9,9 @@ use super::Tally;
 /// How many values a breakdown holds after [`Breakdown::compact`].
 pub const MAX_VALUES: usize = 1_000;
 
-/// How many values a breakdown may collect before it compacts itself while rows are counted.
-const MAX_COLLECTED_VALUES: usize = 4 * MAX_VALUES;
+/// How many values a breakdown may collect before it compacts itself while rows are counted. The
+/// fewer compactions, the smaller the shortfall; this many take a few megabytes.
+const MAX_COLLECTED_VALUES: usize = 20 * MAX_VALUES;
 
 /// Tallies by the values of one column.
 ///
@@ -25,8 +26,10 @@ pub struct Breakdown {
     /// Tally by value.
     pub values: BTreeMap<String, Tally>,
     /// What was moved away from `values`.
+    #[serde(default, skip_serializing_if = "Tally::is_zero")]
     pub other: Tally,
     /// The most that any value may be listed short of; zero if all is exact.
+    #[serde(default, skip_serializing_if = "Tally::is_zero")]
     pub shortfall: Tally,
 }
 
@@ -60,7 +63,8 @@ impl Breakdown {
         if self.values.len() <= MAX_VALUES {
             return;
         }
-        let mut ranked: Vec<(String, Tally)> = std::mem::take(&mut self.values).into_iter().collect();
+        let mut ranked: Vec<(String, Tally)> =
+            std::mem::take(&mut self.values).into_iter().collect();
         ranked.sort_by_key(|(_, tally)| std::cmp::Reverse((tally.versions, tally.version_bytes)));
         let mut by_bytes = ranked.split_off(MAX_VALUES / 2);
         by_bytes.sort_by(|(a_value, a), (b_value, b)| {

@@ -28,13 +28,112 @@ fn count(key: &str, change: impl FnOnce(&mut Row<'_>)) -> Totals {
 }
 
 fn tally(objects: u64, object_bytes: u64, versions: u64, version_bytes: u64) -> Tally {
-    Tally { objects, object_bytes, versions, version_bytes }
+    Tally {
+        objects,
+        object_bytes,
+        versions,
+        version_bytes,
+    }
 }
 
 #[test]
 fn an_object_is_counted_everywhere() {
     let totals = count("2024/cat.JPG", |_| {});
-    insta::assert_json_snapshot!(totals, @"");
+    insta::assert_json_snapshot!(totals, @r#"
+    {
+      "all": {
+        "objects": 1,
+        "object_bytes": 5120,
+        "versions": 1,
+        "version_bytes": 5120
+      },
+      "delete_markers": 0,
+      "by_storage_class": {
+        "values": {
+          "STANDARD": {
+            "objects": 1,
+            "object_bytes": 5120,
+            "versions": 1,
+            "version_bytes": 5120
+          }
+        }
+      },
+      "by_encryption_status": {
+        "values": {
+          "SSE-S3": {
+            "objects": 1,
+            "object_bytes": 5120,
+            "versions": 1,
+            "version_bytes": 5120
+          }
+        }
+      },
+      "by_replication_status": {
+        "values": {
+          "": {
+            "objects": 1,
+            "object_bytes": 5120,
+            "versions": 1,
+            "version_bytes": 5120
+          }
+        }
+      },
+      "by_extension": {
+        "values": {
+          "jpg": {
+            "objects": 1,
+            "object_bytes": 5120,
+            "versions": 1,
+            "version_bytes": 5120
+          }
+        }
+      },
+      "by_category": {
+        "values": {
+          "image": {
+            "objects": 1,
+            "object_bytes": 5120,
+            "versions": 1,
+            "version_bytes": 5120
+          }
+        }
+      },
+      "by_top_prefix": {
+        "values": {
+          "2024/": {
+            "objects": 1,
+            "object_bytes": 5120,
+            "versions": 1,
+            "version_bytes": 5120
+          }
+        }
+      },
+      "by_size": {
+        "4096": {
+          "objects": 1,
+          "object_bytes": 5120,
+          "versions": 1,
+          "version_bytes": 5120
+        }
+      },
+      "by_month": {
+        "2024-02": {
+          "objects": 1,
+          "object_bytes": 5120,
+          "versions": 1,
+          "version_bytes": 5120
+        }
+      },
+      "largest_objects": [
+        {
+          "bucket": "photos",
+          "key": "2024/cat.JPG",
+          "size": 5120,
+          "storage_class": "STANDARD"
+        }
+      ]
+    }
+    "#);
     assert_eq!(totals.rows(), 1);
 }
 
@@ -49,7 +148,13 @@ fn a_noncurrent_version_is_stored_but_no_object() {
 #[test]
 fn a_delete_marker_is_counted_as_such_only() {
     let totals = count("cat.jpg", |row| row.is_delete_marker = true);
-    assert_eq!(totals, Totals { delete_markers: 1, ..Totals::default() });
+    assert_eq!(
+        totals,
+        Totals {
+            delete_markers: 1,
+            ..Totals::default()
+        }
+    );
     assert_eq!(totals.rows(), 1);
 }
 
@@ -78,17 +183,40 @@ fn what_is_not_told_is_counted_under_nothing() {
 
 #[test]
 fn top_prefixes_are_told_apart_from_none() {
-    for (key, expected) in [("a/b", "a/"), ("/b", "/"), ("b", ""), ("日本/x", "日本/"), ("a/", "a/")] {
+    for (key, expected) in [
+        ("a/b", "a/"),
+        ("/b", "/"),
+        ("b", ""),
+        ("日本/x", "日本/"),
+        ("a/", "a/"),
+    ] {
         let totals = count(key, |_| {});
-        assert_eq!(totals.by_top_prefix.values.keys().collect::<Vec<_>>(), [expected], "{key}");
+        assert_eq!(
+            totals.by_top_prefix.values.keys().collect::<Vec<_>>(),
+            [expected],
+            "{key}"
+        );
     }
 }
 
 #[test]
 fn sizes_fall_into_powers_of_two() {
-    for (size, expected) in [(0, 0), (1, 1), (2, 2), (3, 2), (4, 4), (1023, 512), (1024, 1024), (u64::MAX, 1 << 63)] {
+    for (size, expected) in [
+        (0, 0),
+        (1, 1),
+        (2, 2),
+        (3, 2),
+        (4, 4),
+        (1023, 512),
+        (1024, 1024),
+        (u64::MAX, 1 << 63),
+    ] {
         let totals = count("x", |row| row.size = Some(size));
-        assert_eq!(totals.by_size.keys().collect::<Vec<_>>(), [&expected], "{size}");
+        assert_eq!(
+            totals.by_size.keys().collect::<Vec<_>>(),
+            [&expected],
+            "{size}"
+        );
     }
 }
 
@@ -107,7 +235,15 @@ fn months_are_those_of_utc() {
             assert_eq!(month.to_string().parse(), Ok(month));
         }
     }
-    for text in ["", "2024", "2024-2", "2024-13", "2024-00", "x-01", "2024-02-29"] {
+    for text in [
+        "",
+        "2024",
+        "2024-2",
+        "2024-13",
+        "2024-00",
+        "x-01",
+        "2024-02-29",
+    ] {
         assert!(text.parse::<Month>().is_err(), "{text}");
     }
 }
@@ -116,10 +252,15 @@ fn months_are_those_of_utc() {
 fn the_largest_objects_are_kept_in_order() {
     let mut totals = Totals::default();
     for number in 0..50_u64 {
-        totals.merge(count(&format!("{number:02}"), |row| row.size = Some(number % 25)));
+        totals.merge(count(&format!("{number:02}"), |row| {
+            row.size = Some(number % 25);
+        }));
     }
-    let kept: Vec<(u64, &str)> =
-        totals.largest_objects.iter().map(|object| (object.size, object.key.as_str())).collect();
+    let kept: Vec<(u64, &str)> = totals
+        .largest_objects
+        .iter()
+        .map(|object| (object.size, object.key.as_str()))
+        .collect();
     assert_eq!(kept.len(), MAX_LARGEST_OBJECTS);
     assert_eq!(kept[..4], [(24, "24"), (24, "49"), (23, "23"), (23, "48")]);
     assert_eq!(kept[19], (15, "40"));
@@ -156,9 +297,16 @@ fn a_breakdown_keeps_the_weightiest_of_too_many_values() {
     assert_eq!(breakdown.values.len(), MAX_VALUES);
     assert_eq!(breakdown.values["frequent"], tally(20_000, 0, 20_000, 0));
     assert_eq!(breakdown.values["heavy"], tally(0, 0, 2, 2 << 40));
-    assert_eq!(breakdown.sum(), tally(40_000, 20_000, 40_002, 20_000 + (2 << 40)));
+    assert_eq!(
+        breakdown.sum(),
+        tally(40_000, 20_000, 40_002, 20_000 + (2 << 40))
+    );
     // Each compaction moved values of one version; there were seven or fewer.
-    assert!((1..=7).contains(&breakdown.shortfall.versions), "{:?}", breakdown.shortfall);
+    assert!(
+        (1..=7).contains(&breakdown.shortfall.versions),
+        "{:?}",
+        breakdown.shortfall
+    );
 }
 
 /// What a row has that totals can depend on.
@@ -183,15 +331,17 @@ fn any_row() -> impl Strategy<Value = AnyRow> {
         prop::option::of(any::<i64>()),
         prop::option::of("[A-C]"),
     )
-        .prop_map(|(bucket, key, is_latest, is_delete_marker, size, last_modified, text)| AnyRow {
-            bucket,
-            key,
-            is_latest,
-            is_delete_marker,
-            size,
-            last_modified,
-            text,
-        })
+        .prop_map(
+            |(bucket, key, is_latest, is_delete_marker, size, last_modified, text)| AnyRow {
+                bucket,
+                key,
+                is_latest,
+                is_delete_marker,
+                size,
+                last_modified,
+                text,
+            },
+        )
 }
 
 fn totals_of<'a>(rows: impl IntoIterator<Item = &'a AnyRow>) -> Totals {
@@ -223,8 +373,16 @@ fn merged(parts: impl IntoIterator<Item = Totals>) -> Totals {
 /// Breakdowns of any history: compacted or not, before and after merging.
 fn any_breakdown() -> impl Strategy<Value = Breakdown> {
     let tallies = (any::<u64>(), 0..9_u64).prop_map(|(bytes, n)| tally(n, bytes, n + 1, bytes));
-    (prop::collection::btree_map("[a-d]{1,2}", tallies.clone(), 0..12), tallies.clone(), tallies)
-        .prop_map(|(values, other, shortfall)| Breakdown { values, other, shortfall })
+    (
+        prop::collection::btree_map("[a-d]{1,2}", tallies.clone(), 0..12),
+        tallies.clone(),
+        tallies,
+    )
+        .prop_map(|(values, other, shortfall)| Breakdown {
+            values,
+            other,
+            shortfall,
+        })
 }
 
 proptest! {

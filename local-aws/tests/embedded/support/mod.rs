@@ -1,9 +1,24 @@
-//! One embedded AWS for all tests of the binary; accounts and bucket names keep them apart.
+//! One embedded AWS for all tests of the binary; bucket names keep them apart.
 
-use std::path::PathBuf;
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
-use local_aws::{LocalAws, StartOptions};
+use aws_sdk_s3::{
+    Client,
+    primitives::ByteStream,
+    types::{
+        BucketLocationConstraint, CreateBucketConfiguration, InventoryConfiguration, InventoryDestination,
+        InventoryFormat, InventoryFrequency, InventoryIncludedObjectVersions, InventoryOptionalField,
+        InventoryS3BucketDestination, InventorySchedule,
+    },
+};
+use local_aws::{LocalAws, StartOptions, inventory::Delivery};
+use parquet::file::reader::{FileReader as _, SerializedFileReader};
+use serde_json::{Value, json};
 use tokio::sync::OnceCell;
+
+pub(crate) const HOST: &str = "111111111111";
+pub(crate) const MEMBER: &str = "444444444444";
+pub(crate) const REGION: &str = "eu-west-1";
 
 static SHARED: OnceCell<LocalAws> = OnceCell::const_new();
 
@@ -17,13 +32,123 @@ pub(crate) async fn shared() -> &'static LocalAws {
     SHARED
         .get_or_init(|| async {
             let mut options = StartOptions::new(root("shared"));
-            options.report_delay = std::time::Duration::from_millis(100);
+            options.report_delay = Duration::from_millis(100);
             LocalAws::start(options, |_| {}).await.expect("the embedded AWS starts")
         })
         .await
 }
 
 /// S3 as the root of an account.
-pub(crate) async fn s3(account_id: &str, region: &str) -> aws_sdk_s3::Client {
-    aws_sdk_s3::Client::new(&shared().await.sdk_config(account_id, region))
+pub(crate) async fn s3(account_id: &str) -> Client {
+    Client::new(&shared().await.sdk_config(account_id, REGION))
+}
+
+/// Makes a bucket in [`REGION`].
+pub(crate) async fn make_bucket(client: &Client, name: &str) {
+    let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(REGION));
+    client.create_bucket().bucket(name).create_bucket_configuration(place.build()).send().await.unwrap();
+}
+
+pub(crate) async fn put(client: &Client, bucket: &str, key: &str, body: &str) {
+    let body = ByteStream::from(body.as_bytes().to_vec());
+    client.put_object().bucket(bucket).key(key).body(body).send().await.unwrap();
+}
+
+/// A source bucket of the member with some objects, and a destination of the host that takes its reports.
+pub(crate) async fn source_and_destination(name: &str, objects: usize) -> (Client, String, String) {
+    let (source, destination) = (format!("{name}-source"), format!("{name}-destination"));
+    let (member, host) = (s3(MEMBER).await, s3(HOST).await);
+    make_bucket(&member, &source).await;
+    make_bucket(&host, &destination).await;
+    let policy = delivery_policy(&destination, MEMBER).to_string();
+    host.put_bucket_policy().bucket(&destination).policy(policy).send().await.unwrap();
+    for number in 0..objects {
+        put(&member, &source, &format!("object-{number:03}"), "content").await;
+    }
+    (member, source, destination)
+}
+
+/// The policy AWS documents for a destination.
+pub(crate) fn delivery_policy(destination: &str, source_account: &str) -> Value {
+    json!({"Version": "2012-10-17", "Statement": [{
+        "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "s3:PutObject",
+        "Resource": format!("arn:aws:s3:::{destination}/*"),
+        "Condition": {"ArnLike": {"aws:SourceArn": "arn:aws:s3:::*"}, "StringEquals": {
+            "aws:SourceAccount": [source_account], "s3:x-amz-acl": "bucket-owner-full-control"}},
+    }]})
+}
+
+/// A configuration with every field the platform asks for.
+pub(crate) fn configuration(id: &str, destination: &str) -> InventoryConfiguration {
+    let bucket = InventoryS3BucketDestination::builder()
+        .bucket(format!("arn:aws:s3:::{destination}"))
+        .format(InventoryFormat::Parquet)
+        .prefix(MEMBER)
+        .build()
+        .unwrap();
+    let daily = InventorySchedule::builder().frequency(InventoryFrequency::Daily).build().unwrap();
+    InventoryConfiguration::builder()
+        .id(id)
+        .is_enabled(true)
+        .included_object_versions(InventoryIncludedObjectVersions::All)
+        .destination(InventoryDestination::builder().s3_bucket_destination(bucket).build())
+        .schedule(daily)
+        .optional_fields(InventoryOptionalField::EncryptionStatus)
+        .optional_fields(InventoryOptionalField::Size)
+        .optional_fields(InventoryOptionalField::StorageClass)
+        .optional_fields(InventoryOptionalField::ETag)
+        .optional_fields(InventoryOptionalField::LastModifiedDate)
+        .build()
+        .unwrap()
+}
+
+/// Puts [`configuration`].
+pub(crate) async fn configure(client: &Client, source: &str, id: &str, destination: &str) {
+    let configuration = configuration(id, destination);
+    let put = client.put_bucket_inventory_configuration().bucket(source).id(id);
+    put.inventory_configuration(configuration).send().await.unwrap();
+}
+
+/// Waits until the service is done with so many configurations of a bucket.
+pub(crate) async fn deliveries(bucket: &str, wanted: usize) -> Vec<Delivery> {
+    let poll = async {
+        loop {
+            let found = shared().await.deliveries(bucket).await.unwrap();
+            if found.len() >= wanted {
+                return found;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(30), poll).await.expect("the service settles the configurations")
+}
+
+/// Everything in a destination bucket, by key.
+pub(crate) async fn contents(bucket: &str) -> BTreeMap<String, Vec<u8>> {
+    let client = s3(HOST).await;
+    let listed = client.list_objects_v2().bucket(bucket).send().await.unwrap();
+    let mut contents = BTreeMap::new();
+    for object in listed.contents() {
+        let key = object.key().unwrap();
+        let got = client.get_object().bucket(bucket).key(key).send().await.unwrap();
+        contents.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
+    }
+    contents
+}
+
+/// The manifests in a destination bucket, by key.
+pub(crate) fn manifests(contents: &BTreeMap<String, Vec<u8>>) -> Vec<(String, Value)> {
+    let manifests = contents.iter().filter(|(key, _)| key.ends_with("/manifest.json"));
+    manifests.map(|(key, body)| (key.clone(), serde_json::from_slice(body).unwrap())).collect()
+}
+
+/// The rows of a data file.
+pub(crate) fn rows(file: &[u8]) -> Vec<parquet::record::Row> {
+    let reader = SerializedFileReader::new(bytes::Bytes::copy_from_slice(file)).unwrap();
+    reader.get_row_iter(None).unwrap().map(Result::unwrap).collect()
+}
+
+pub(crate) fn md5_hex(body: &[u8]) -> String {
+    use md5::Digest as _;
+    hex::encode(md5::Md5::digest(body))
 }

@@ -1,4 +1,4 @@
-//! The queue with one message per inventory file.
+//! The queues that reports come through: one message per notification, then one per file.
 
 use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
 
@@ -8,6 +8,24 @@ use super::{AwsError, Class, Clients};
 const BATCH: usize = 10;
 
 impl Clients {
+    /// Has a message received again after some seconds instead of the queue's visibility timeout.
+    pub async fn delay_message(
+        &self,
+        queue_url: &str,
+        receipt: &str,
+        seconds: i32,
+    ) -> Result<(), AwsError> {
+        self.sqs
+            .change_message_visibility()
+            .queue_url(queue_url)
+            .receipt_handle(receipt)
+            .visibility_timeout(seconds)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("ChangeMessageVisibility", &error))?;
+        Ok(())
+    }
+
     /// Sends messages; on an error some may have been sent.
     pub async fn send_messages(&self, queue_url: &str, bodies: &[String]) -> Result<(), AwsError> {
         for chunk in bodies.chunks(BATCH) {

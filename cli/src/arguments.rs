@@ -1,0 +1,237 @@
+//! What can be typed. The doc comments are the help texts.
+
+use std::convert::Infallible;
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand};
+use shared::ids::RunId;
+
+const AFTER_HELP: &str = "\
+Exit codes:
+  0    done; a run that was waited for is complete
+  1    failed
+  2    misuse: an argument or a file given cannot be used
+  3    a run that was waited for is partial
+  130  interrupted
+
+What is asked for goes to standard output (with --json as one JSON document), all else to \
+standard error.";
+
+/// Makes all objects of all S3 buckets of many accounts one SQL table.
+#[derive(Debug, Parser)]
+#[command(name = "s3insights", after_help = AFTER_HELP)]
+pub(crate) struct Arguments {
+    #[command(subcommand)]
+    pub(crate) noun: Noun,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Noun {
+    Run(RunArguments),
+    Local(LocalArguments),
+}
+
+/// Starts runs of a deployed platform and tells how they stand.
+///
+/// The platform is found by its CloudFormation stack, with the credentials and in the Region of the
+/// ordinary AWS environment (`AWS_PROFILE`, `AWS_REGION`, `AWS_ENDPOINT_URL` and so on).
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct RunArguments {
+    /// Stack that the platform was deployed as
+    #[arg(long, global = true, env = "S3INSIGHTS_STACK", default_value = "s3insights", value_name = "NAME")]
+    pub(crate) stack: String,
+    #[command(subcommand)]
+    pub(crate) verb: RunVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum RunVerb {
+    /// Start a run and print its execution and its id
+    Start {
+        /// The run input, a JSON file; `-` is standard input
+        #[arg(long, value_name = "FILE")]
+        input: InputSource,
+        /// Stay until the run has ended, and print its summary
+        #[arg(long)]
+        watch: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// List the runs on record, newest first
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Tell how a run stands, or print its summary when it has ended
+    Status {
+        /// The run
+        run_id: RunId,
+        /// Stay until the run has ended
+        #[arg(long)]
+        watch: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Remove what runs left behind: inventory configurations and destinations
+    ///
+    /// Snapshots, query results and summaries stay. Without a run, every run that is over is cleaned
+    /// up. A run that is going on, when it is named, loses what it waits for.
+    Cleanup {
+        /// The run; all that are over when left out
+        run_id: Option<RunId>,
+        /// Do not ask
+        #[arg(long)]
+        yes: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
+/// Runs the platform on this machine, on an embedded AWS, without an AWS account.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct LocalArguments {
+    /// Folder of the embedded AWS; `.local` in the repository when left out
+    #[arg(long, global = true, env = "S3INSIGHTS_LOCAL_DIR", value_name = "DIR")]
+    pub(crate) folder: Option<PathBuf>,
+    #[command(subcommand)]
+    pub(crate) verb: LocalVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum LocalVerb {
+    /// Start the embedded AWS, deploy the platform, and print how to reach them
+    Up {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Run the Harvester over an estate of buckets and show the summary
+    ///
+    /// Starts and deploys what is not there, and ends it again. The exit code is 0 when every bucket
+    /// ends as the estate expects, complete or not. With an input of your own, which an estate knows
+    /// nothing of, it is that of `run start --watch`.
+    Harvest {
+        /// The estate to make, a YAML file; a built-in one when left out
+        #[arg(long, value_name = "FILE")]
+        estate: Option<PathBuf>,
+        /// The run input, a JSON file; the estate's own when left out
+        #[arg(long, value_name = "FILE")]
+        input: Option<InputSource>,
+        /// Leave everything running
+        #[arg(long)]
+        keep: bool,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// End the embedded AWS and forget what is in it
+    Down,
+    /// Serve the S3 Inventory of an embedded AWS that was started to stay
+    #[command(hide = true)]
+    ServeInventory {
+        /// Folder of the embedded AWS
+        #[arg(long, value_name = "DIR")]
+        root: PathBuf,
+    },
+}
+
+/// Where a run input comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum InputSource {
+    Standard,
+    File(PathBuf),
+}
+
+impl FromStr for InputSource {
+    type Err = Infallible;
+
+    fn from_str(text: &str) -> Result<Self, Infallible> {
+        Ok(if text == "-" { Self::Standard } else { Self::File(text.into()) })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+
+    fn parse(line: &str) -> Result<Noun, ErrorKind> {
+        let words = std::iter::once("s3insights").chain(line.split_whitespace());
+        Arguments::try_parse_from(words).map(|arguments| arguments.noun).map_err(|error| error.kind())
+    }
+
+    #[test]
+    fn the_definition_is_sound() {
+        Arguments::command().debug_assert();
+    }
+
+    #[test]
+    fn the_stack_may_be_named_before_or_after_the_verb() {
+        for line in ["run --stack prod list", "run list --stack prod"] {
+            let Ok(Noun::Run(RunArguments { stack, verb: RunVerb::List { json: false } })) = parse(line)
+            else {
+                panic!("{line}");
+            };
+            assert_eq!(stack, "prod");
+        }
+    }
+
+    #[test]
+    fn a_dash_is_standard_input() {
+        let Ok(Noun::Run(RunArguments { verb: RunVerb::Start { input, watch, json }, .. })) =
+            parse("run start --input - --watch --json")
+        else {
+            panic!();
+        };
+        assert!(watch && json);
+        assert_eq!(input, InputSource::Standard);
+        assert_eq!("a.json".parse(), Ok(InputSource::File("a.json".into())));
+    }
+
+    #[test]
+    fn what_cannot_be_meant_is_refused() {
+        let cases = [
+            ("run start", ErrorKind::MissingRequiredArgument),
+            ("run status", ErrorKind::MissingRequiredArgument),
+            ("run status Not-A-Run", ErrorKind::ValueValidation),
+            ("run cleanup ../x", ErrorKind::ValueValidation),
+            ("run list --colour", ErrorKind::UnknownArgument),
+            ("local side", ErrorKind::InvalidSubcommand),
+            ("local", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
+            ("local serve-inventory", ErrorKind::MissingRequiredArgument),
+        ];
+        for (line, kind) in cases {
+            assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
+        }
+    }
+
+    #[test]
+    fn a_cleanup_may_leave_the_run_out() {
+        for (line, expected) in [("run cleanup --yes", None), ("run cleanup nightly --yes", Some("nightly"))] {
+            let Ok(Noun::Run(RunArguments { verb: RunVerb::Cleanup { run_id, yes: true, .. }, .. })) =
+                parse(line)
+            else {
+                panic!("{line}");
+            };
+            assert_eq!(run_id.as_ref().map(RunId::as_str), expected);
+        }
+    }
+
+    #[test]
+    fn the_help_tells_the_exit_codes_and_hides_the_service() {
+        let mut command = Arguments::command();
+        let help = command.render_long_help().to_string();
+        assert!(help.contains("Exit codes:") && help.contains("partial"), "{help}");
+        let local = command.find_subcommand_mut("local").unwrap().render_long_help().to_string();
+        assert!(local.contains("harvest") && !local.contains("serve-inventory"), "{local}");
+    }
+}

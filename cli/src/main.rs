@@ -1,0 +1,25 @@
+//! The command `s3insights`: starts the machines of the platform and reads what they record. It
+//! decides nothing about a run.
+
+mod arguments;
+mod exit;
+mod local;
+mod output;
+mod platform;
+mod progress;
+mod run;
+mod run_input;
+mod trouble;
+
+use clap::Parser as _;
+
+use arguments::{Arguments, Noun};
+
+#[tokio::main]
+async fn main() -> std::process::ExitCode {
+    let done = match Arguments::parse().noun {
+        Noun::Run(arguments) => run::run(arguments).await,
+        Noun::Local(arguments) => local::local(arguments).await,
+    };
+    done.unwrap_or_else(|error| trouble::report(&error)).into()
+}

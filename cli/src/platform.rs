@@ -1,0 +1,97 @@
+//! The deployed platform, found by its CloudFormation stack.
+
+use std::collections::BTreeMap;
+
+use anyhow::Result;
+use shared::aws::{AwsError, Clients, Execution, RunTable};
+use shared::ids::BucketName;
+use shared::naming;
+use shared::run::Run;
+use shared::summary::{Setting, Summary};
+use shared::totals::Totals;
+
+use crate::trouble::Trouble;
+
+/// A deployed platform.
+#[derive(Debug)]
+pub(crate) struct Platform {
+    pub(crate) clients: Clients,
+    /// ARN of the machine that takes a snapshot.
+    pub(crate) harvester: String,
+    /// ARN of the machine that removes what runs left behind.
+    pub(crate) cleanup: String,
+    run_table: String,
+    setting: Setting,
+}
+
+impl Platform {
+    /// The platform that the ordinary AWS environment leads to.
+    pub(crate) async fn from_environment(stack: &str) -> Result<Self> {
+        let clients = Clients::from_environment().await;
+        if !clients.has_region() {
+            return Err(Trouble::failed("no Region is set")
+                .hint("set AWS_REGION to the Region of the platform, or choose a profile that has one")
+                .into());
+        }
+        Self::find(clients, stack).await
+    }
+
+    /// The platform deployed as a stack in the Region of the clients.
+    pub(crate) async fn find(clients: Clients, stack: &str) -> Result<Self> {
+        let region = clients.region();
+        let Some(found) = clients.stack(&region, stack).await? else {
+            return Err(Trouble::failed(format!("there is no stack {stack} in {region}"))
+                .hint("name the platform's stack with --stack or S3INSIGHTS_STACK, and its Region with AWS_REGION")
+                .into());
+        };
+        Self::of_outputs(clients, stack, &found.outputs)
+    }
+
+    fn of_outputs(clients: Clients, stack: &str, outputs: &BTreeMap<String, String>) -> Result<Self> {
+        let output = |name: &str| {
+            outputs.get(name).filter(|value| !value.is_empty()).cloned().ok_or_else(|| {
+                Trouble::failed(format!("the stack {stack} has no output {name}")).hint(
+                    "name the stack of cfn/host.yaml; while it is being deployed it has no outputs yet",
+                )
+            })
+        };
+        let bucket = output("ConsolidatedBucketName")?;
+        Ok(Self {
+            harvester: output("HarvesterStateMachineArn")?,
+            cleanup: output("CleanupStateMachineArn")?,
+            run_table: output("RunTableName")?,
+            setting: Setting {
+                host_region: clients.region(),
+                consolidated_bucket: BucketName::try_from(bucket)?,
+                work_group: output("AthenaWorkGroupName")?,
+            },
+            clients,
+        })
+    }
+
+    /// The run table.
+    pub(crate) fn runs(&self) -> RunTable<'_> {
+        self.clients.run_table(&self.run_table)
+    }
+
+    /// An execution; `None` when Step Functions does not know it (any more).
+    pub(crate) async fn execution(&self, arn: &str) -> Result<Option<Execution>, AwsError> {
+        match self.clients.execution(arn).await {
+            Ok(execution) => Ok(Some(execution)),
+            Err(error) if error.code == "ExecutionDoesNotExist" || error.is_missing() => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// The summary of a run as of now.
+    pub(crate) async fn summary(&self, run: &Run) -> Result<Summary> {
+        let parts = self.runs().parts(&run.run_id).await?;
+        let key = naming::run_totals_key(&run.run_id);
+        let objects = self.clients.objects(&self.setting.host_region);
+        let totals = match objects.get(&self.setting.consolidated_bucket, &key).await? {
+            Some(body) => Some(serde_json::from_slice::<Totals>(&body)?),
+            None => None,
+        };
+        Ok(Summary::build(run, &parts, totals.as_ref(), &self.setting))
+    }
+}

@@ -1,0 +1,144 @@
+//! Asks S3 for an inventory of every source bucket of one account.
+//!
+//! May be repeated: a bucket gets the same configuration under the same id, and what is done is
+//! not done again.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use serde::{Deserialize, Serialize};
+use shared::aws::{AwsError, Delivery, SourceAccount};
+use shared::error::TaskError;
+use shared::ids::{AccountId, Region, RunId};
+use shared::run::{Destination, SourceBucket};
+use shared::status::InventoryStatus;
+use shared::{naming, protocol};
+
+use crate::Platform;
+
+/// Buckets configured at once: S3's control plane takes some ten writes a second of an account.
+const CONCURRENCY: usize = 10;
+/// Time after which no further bucket is begun, well before the function's own end.
+const TIME: Duration = Duration::from_mins(12);
+/// Buckets that are begun together.
+const BATCH: usize = 200;
+
+/// One account of a run.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The run.
+    pub run_id: RunId,
+    /// The account.
+    pub account_id: AccountId,
+}
+
+/// How far it came.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// `false`: time was up, call again.
+    pub finished: bool,
+}
+
+/// Puts the configurations. A bucket that refuses is an outcome, recorded with the reason.
+///
+/// # Errors
+/// `Throttled`, `Unavailable`, `Conflict`.
+pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let stop_at = Instant::now() + TIME;
+    let runs = platform.runs();
+    let destinations: BTreeMap<Region, Destination> = runs
+        .destinations(&input.run_id)
+        .await?
+        .into_iter()
+        .map(|destination| (destination.region.clone(), destination))
+        .collect();
+    let open: Vec<SourceBucket> = runs
+        .buckets_of(&input.run_id, &input.account_id)
+        .await?
+        .into_iter()
+        .filter(protocol::needs_configuration)
+        .collect();
+    let work = Work {
+        platform: &platform,
+        source: platform.clients.source_account(&platform.settings, &input.account_id),
+        run_id: &input.run_id,
+        configuration_id: naming::configuration_id(&platform.settings.deployment, &input.run_id),
+        destinations,
+    };
+    for batch in open.chunks(BATCH) {
+        if Instant::now() >= stop_at {
+            return Ok(Output { finished: false });
+        }
+        work.configure(batch).await?;
+    }
+    Ok(Output { finished: true })
+}
+
+struct Work<'a> {
+    platform: &'a Platform,
+    source: SourceAccount<'a>,
+    run_id: &'a RunId,
+    configuration_id: String,
+    destinations: BTreeMap<Region, Destination>,
+}
+
+impl Work<'_> {
+    async fn configure(&self, buckets: &[SourceBucket]) -> Result<(), TaskError> {
+        let mut ready = Vec::new();
+        for bucket in buckets {
+            match protocol::usable_destination(self.destinations.get(&bucket.region)) {
+                Ok(_) => ready.push(bucket.clone()),
+                Err(reason) => {
+                    let next = InventoryStatus::InventoryConfigurationNotCreated;
+                    let runs = self.platform.runs();
+                    runs.end_discovered(self.run_id, bucket, next, Some(&reason)).await?;
+                }
+            }
+        }
+        // In progress before the configuration is there: whatever happens next, Cleanup knows of it
+        // and a report that comes at once is awaited.
+        self.platform.runs().begin(self.run_id, &ready).await?;
+        let mut answers = futures::stream::iter(&ready)
+            .map(|bucket| self.put(bucket))
+            .buffer_unordered(CONCURRENCY);
+        let mut first_error = None;
+        // The others are not kept from their turn by one that is throttled.
+        while let Some(answer) = answers.next().await {
+            if let Err(error) = answer {
+                first_error.get_or_insert(error);
+            }
+        }
+        first_error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    async fn put(&self, bucket: &SourceBucket) -> Result<(), AwsError> {
+        let Ok(Destination { bucket_arn: Some(destination_arn), .. }) =
+            protocol::usable_destination(self.destinations.get(&bucket.region))
+        else {
+            return Ok(());
+        };
+        let delivery = Delivery {
+            id: &self.configuration_id,
+            destination_arn,
+            destination_owner: &self.platform.settings.host_account,
+        };
+        let runs = self.platform.runs();
+        match self.source.put_configuration(&bucket.region, &bucket.bucket, &delivery).await {
+            Ok(()) => runs.record_configured(self.run_id, bucket).await,
+            Err(error) if error.is_passing() => Err(error),
+            Err(error) => {
+                let next = if error.is_missing() {
+                    InventoryStatus::BucketNotAvailable
+                } else {
+                    InventoryStatus::InventoryConfigurationNotCreated
+                };
+                let reason = error.reason().needing("s3:PutInventoryConfiguration");
+                tracing::warn!(bucket = %bucket.bucket, %error, "no inventory configuration");
+                runs.end_in_progress(self.run_id, bucket, next, Some(&reason)).await.map(|_| ())
+            }
+        }
+    }
+}

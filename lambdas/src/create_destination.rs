@@ -1,0 +1,153 @@
+//! Makes the inventory destination of one Region: starts its stack, then reports where it stands.
+//!
+//! May be repeated: the stack's name derives from run and Region.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+use shared::aws::{AwsError, FoundStack, StackState};
+use shared::error::TaskError;
+use shared::ids::{AccountId, BucketName, Region, RunId};
+use shared::naming;
+use shared::run::{Destination, DestinationState, Run};
+
+use crate::Platform;
+
+/// The template, which is deployed as it stands in the repository.
+const TEMPLATE: &str = include_str!("../../cfn/inventory-destination.yaml");
+
+/// One Region of a run.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The run.
+    pub run_id: RunId,
+    /// The Region.
+    pub region: Region,
+}
+
+/// Where the destination stands.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Call again while it is in progress.
+    pub state: DestinationState,
+}
+
+/// Makes the destination or reports how far it is. One that cannot be made is an outcome: it is
+/// recorded with the reason, and the buckets of its Region are not covered.
+///
+/// # Errors
+/// `Throttled`, `Unavailable`.
+pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let run = platform.run(&input.run_id).await?;
+    let name = naming::destination_stack(&platform.settings.deployment, &run.run_id, &input.region);
+    let mut destination =
+        match platform.runs().destination(&run.run_id, &input.region).await? {
+            Some(destination) => destination,
+            None => {
+                let fresh = Destination {
+                    region: input.region.clone(),
+                    stack: name.clone(),
+                    state: DestinationState::InProgress,
+                    bucket: None,
+                    bucket_arn: None,
+                    reason: None,
+                    seen_empty_at: None,
+                };
+                // Recorded before it is made, so that Cleanup finds it after any crash.
+                platform.runs().put_destination(&run.run_id, &fresh).await?;
+                fresh
+            }
+        };
+
+    match advance(&platform, &run, &input.region, &name).await {
+        Ok(Some(stack)) => settle(&mut destination, &stack)?,
+        Ok(None) => {}
+        Err(error) if error.is_passing() => return Err(error.into()),
+        Err(error) => {
+            destination.state = DestinationState::Failed;
+            destination.reason = Some(error.reason());
+        }
+    }
+    if destination.state == DestinationState::Failed && destination.reason.is_none() {
+        let reason = platform.clients.stack_failure(&input.region, &name).await?;
+        destination.reason = Some(reason);
+    }
+    if let Some(reason) = &destination.reason {
+        tracing::warn!(region = %input.region, code = reason.code, message = reason.message,
+            "destination cannot be made");
+    }
+    platform.runs().put_destination(&run.run_id, &destination).await?;
+    Ok(Output { state: destination.state })
+}
+
+/// The stack as it stands; `None` when it has just been started.
+async fn advance(
+    platform: &Platform,
+    run: &Run,
+    region: &Region,
+    name: &str,
+) -> Result<Option<FoundStack>, AwsError> {
+    match platform.clients.stack(region, name).await? {
+        Some(stack) if stack.state != StackState::Gone => return Ok(Some(stack)),
+        _ => {}
+    }
+    let settings = &platform.settings;
+    let accounts: Vec<String> =
+        accounts_in(platform, run, region).await?.into_iter().map(String::from).collect();
+    let parameters = BTreeMap::from([
+        ("DeploymentName", settings.deployment.to_string()),
+        ("RunId", run.run_id.to_string()),
+        ("SourceAccounts", accounts.join(",")),
+        ("NotificationQueueArn", settings.notification_queue_arn.clone()),
+    ]);
+    let tags = BTreeMap::from([
+        (naming::DEPLOYMENT_TAG, settings.deployment.to_string()),
+        (naming::RUN_ID_TAG, run.run_id.to_string()),
+    ]);
+    platform
+        .clients
+        .create_destination_stack(region, name, TEMPLATE, &parameters, &tags)
+        .await?;
+    Ok(None)
+}
+
+/// The accounts whose reports the destination takes: those with source buckets in the Region. The
+/// report of a smoke test is the host account's own.
+async fn accounts_in(
+    platform: &Platform,
+    run: &Run,
+    region: &Region,
+) -> Result<BTreeSet<AccountId>, AwsError> {
+    if run.input.is_smoke_test {
+        return Ok([platform.settings.host_account.clone()].into());
+    }
+    let buckets = platform.runs().buckets(&run.run_id).await?;
+    Ok(buckets
+        .into_iter()
+        .filter(|bucket| bucket.region == *region)
+        .map(|bucket| bucket.account)
+        .collect())
+}
+
+fn settle(destination: &mut Destination, stack: &FoundStack) -> Result<(), TaskError> {
+    destination.state = match stack.state {
+        StackState::Complete => DestinationState::Complete,
+        StackState::InProgress => DestinationState::InProgress,
+        StackState::Failed | StackState::Gone => DestinationState::Failed,
+    };
+    if destination.state == DestinationState::Complete {
+        let output = |name: &str| {
+            stack.outputs.get(name).cloned().ok_or_else(|| {
+                TaskError::Internal(format!("stack {} has no output {name}", destination.stack))
+            })
+        };
+        let bucket = BucketName::try_from(output("DestinationBucketName")?)
+            .map_err(|problem| TaskError::Internal(problem.to_string()))?;
+        destination.bucket = Some(bucket);
+        destination.bucket_arn = Some(output("DestinationBucketArn")?);
+    }
+    Ok(())
+}
+

@@ -1,0 +1,151 @@
+//! Finds the next run that left something: by the record of runs, and besides by the tags of our
+//! stacks in every enabled Region, so that it also finds what no record tells of.
+//!
+//! May be repeated: it only reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use futures::{StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
+use shared::aws::{AwsError, FoundStack};
+use shared::error::TaskError;
+use shared::ids::{AccountId, Region, RunId};
+use shared::run::{DestinationState, Run};
+
+use crate::Platform;
+
+/// Regions searched at once.
+const CONCURRENCY: usize = 8;
+
+/// What to clean up.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// This run only.
+    pub run_id: Option<RunId>,
+    /// The run of this execution only.
+    pub execution_arn: Option<String>,
+    /// The run that was cleaned last: go on behind it.
+    pub after: Option<RunId>,
+}
+
+/// One run to clean up.
+#[derive(Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// `None`: nothing (more) is to be done.
+    pub run_id: Option<RunId>,
+    /// Accounts that may have inventory configurations of it.
+    pub accounts: BTreeSet<AccountId>,
+    /// Regions that may have a destination of it.
+    pub regions: BTreeSet<Region>,
+}
+
+type Stacks = BTreeMap<RunId, Vec<(Region, FoundStack)>>;
+
+/// Finds the next run.
+///
+/// # Errors
+/// `Throttled`, `Unavailable`, `AccessDenied`.
+pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let named = match (&input.run_id, &input.execution_arn) {
+        (Some(run_id), _) => Some(run_id.clone()),
+        (None, Some(execution_arn)) => {
+            let runs = platform.runs().runs().await?;
+            let Some(run) = runs.into_iter().find(|run| run.execution_arn == *execution_arn) else {
+                return Ok(Output::default());
+            };
+            Some(run.run_id)
+        }
+        (None, None) => None,
+    };
+    let mut stacks = tagged_stacks(&platform).await?;
+    if let Some(run_id) = named {
+        // One run, one turn.
+        if input.after.is_some() {
+            return Ok(Output::default());
+        }
+        let found = stacks.remove(&run_id).unwrap_or_default();
+        return Ok(describe(&platform, run_id, found).await?);
+    }
+
+    let mut candidates: BTreeSet<RunId> = stacks.keys().cloned().collect();
+    let runs = platform.runs().runs().await?;
+    candidates.extend(
+        runs.iter().filter(|run| run.cleaned_up_at.is_none()).map(|run| run.run_id.clone()),
+    );
+    let behind = candidates.into_iter().filter(|run_id| input.after.as_ref() < Some(run_id));
+    for run_id in behind {
+        let recorded = runs.iter().find(|run| run.run_id == run_id);
+        if let Some(run) = recorded
+            && is_going_on(&platform, run).await?
+        {
+            tracing::info!(%run_id, "the run is going on and is left alone");
+            continue;
+        }
+        let found = stacks.remove(&run_id).unwrap_or_default();
+        return Ok(describe(&platform, run_id, found).await?);
+    }
+    Ok(Output::default())
+}
+
+async fn tagged_stacks(platform: &Platform) -> Result<Stacks, AwsError> {
+    let regions = platform.clients.enabled_regions().await?;
+    let per_region: Vec<_> = futures::stream::iter(regions)
+        .map(|region| async move {
+            let deployment = &platform.settings.deployment;
+            let found = platform.clients.destination_stacks(&region, deployment).await?;
+            Ok::<_, AwsError>((region, found))
+        })
+        .buffer_unordered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let mut stacks = Stacks::new();
+    for (region, found) in per_region {
+        for (run_id, stack) in found {
+            stacks.entry(run_id).or_default().push((region.clone(), stack));
+        }
+    }
+    Ok(stacks)
+}
+
+/// Whether the Harvester execution of a run has not ended.
+async fn is_going_on(platform: &Platform, run: &Run) -> Result<bool, AwsError> {
+    match platform.clients.execution(&run.execution_arn).await {
+        Ok(execution) => Ok(execution.is_running()),
+        // Step Functions forgets executions after 90 days.
+        Err(error) if error.code == "ExecutionDoesNotExist" || error.is_missing() => Ok(false),
+        Err(error) => Err(error),
+    }
+}
+
+async fn describe(
+    platform: &Platform,
+    run_id: RunId,
+    stacks: Vec<(Region, FoundStack)>,
+) -> Result<Output, AwsError> {
+    let mut accounts = BTreeSet::new();
+    let mut regions = BTreeSet::new();
+    for (region, stack) in stacks {
+        let named = stack.parameters.get("SourceAccounts").cloned().unwrap_or_default();
+        accounts.extend(named.split(',').filter_map(|id| AccountId::try_from(id.trim()).ok()));
+        regions.insert(region);
+    }
+    match platform.readable_run(&run_id).await? {
+        Some(run) if run.cleaned_up_at.is_some() && regions.is_empty() => {
+            return Ok(Output::default());
+        }
+        Some(run) => {
+            accounts.extend(run.input.accounts.into_iter().map(|account| account.id));
+            let destinations = platform.runs().destinations(&run_id).await?;
+            let left = destinations
+                .into_iter()
+                .filter(|destination| destination.state != DestinationState::Deleted);
+            regions.extend(left.map(|destination| destination.region));
+        }
+        // Neither a record nor a stack: nothing tells of this run.
+        None if regions.is_empty() => return Ok(Output::default()),
+        None => {}
+    }
+    Ok(Output { run_id: Some(run_id), accounts, regions })
+}

@@ -1,0 +1,175 @@
+//! Takes one delivered file into the snapshot: verifies it against its manifest, rewrites it with
+//! the derived columns, and counts it.
+//!
+//! May be repeated: a repeat writes the same bytes to the same keys, and a file is counted once.
+
+use std::sync::Arc;
+
+use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
+use bytes::Bytes;
+use serde_json::Value;
+use shared::aws::{FileContent, FileCount};
+use shared::consolidation::{self, Consolidated, Delivered};
+use shared::error::TaskError;
+use shared::ids::RunId;
+use shared::manifest::ManifestFile;
+use shared::run::{InventoryFile, SourceBucket};
+use shared::status::{InventoryStatus, Reason};
+use shared::{naming, runtime};
+
+use crate::inventory_object_processor::FileMessage;
+use crate::{Platform, queue, settling};
+
+/// Works on a batch of file messages.
+///
+/// # Errors
+/// None for the batch: a message that fails goes back to the queue alone.
+pub async fn handle(
+    platform: Arc<Platform>,
+    event: SqsEvent,
+) -> Result<SqsBatchResponse, TaskError> {
+    let queue_url = &platform.settings.file_queue_url;
+    let response = queue::work(&platform, queue_url, event, async |message, receives| {
+        let body = message.body.as_deref().unwrap_or_default();
+        let body: Value = serde_json::from_str(body)
+            .map_err(|error| TaskError::InvalidInput(format!("file message: {error}")))?;
+        take_file(&platform, runtime::parse(body)?, receives).await
+    })
+    .await;
+    Ok(response)
+}
+
+async fn take_file(
+    platform: &Platform,
+    message: FileMessage,
+    receives: u32,
+) -> Result<(), TaskError> {
+    let FileMessage { run_id, account_id, bucket, file: name } = message;
+    let runs = platform.runs();
+    let file = runs.file(&run_id, &bucket, &name).await?;
+    let bucket = runs.bucket(&run_id, &account_id, &bucket).await?;
+    let (Some(file), Some(bucket)) = (file, bucket) else {
+        // Run records expire; a message that outlives its run has nothing to add to.
+        tracing::warn!(%run_id, file = name, "file is not on record and is ignored");
+        return Ok(());
+    };
+    if file.done || bucket.status != InventoryStatus::InProgress {
+        // A repeat: the attempt before may have stopped right after counting.
+        return settling::after_end_if_ended(platform, &run_id, &bucket).await;
+    }
+    let objects = platform.clients.objects(&file.region);
+    let Some(delivered) = objects.get(&file.destination_bucket, &file.key).await? else {
+        if platform.run(&run_id).await?.frozen_at.is_some() {
+            tracing::info!(%run_id, file = file.key, "the run is over without this file");
+            return Ok(());
+        }
+        if settling::has_waited_long_enough(receives) {
+            let reason = Reason::new("FileMissing", format!("{} did not come", file.key));
+            return settling::refuse(platform, &run_id, &bucket, &reason).await;
+        }
+        return Err(TaskError::Unavailable(format!("{} is not there yet", file.key)));
+    };
+    match verified(&file, delivered) {
+        Ok((consolidated, rows)) => {
+            count(platform, &run_id, &bucket, &name, consolidated, rows).await
+        }
+        Err(Verdict::Refused(reason)) => settling::refuse(platform, &run_id, &bucket, &reason).await,
+        Err(Verdict::Error(error)) => Err(error),
+    }
+}
+
+enum Verdict {
+    /// The file is not what its manifest says.
+    Refused(Reason),
+    /// It is not the file's fault.
+    Error(TaskError),
+}
+
+/// Verifies the file and rewrites it; gives the totals and the rewritten bytes.
+fn verified(file: &InventoryFile, delivered: Bytes) -> Result<(Consolidated, Bytes), Verdict> {
+    let expected = ManifestFile { key: file.key.clone(), size: file.size, md5: file.md5 };
+    consolidation::verify_file(&expected, &delivered).map_err(|mismatch| {
+        Verdict::Refused(Reason::new("FileMismatch", format!("{}: {mismatch}", file.key)))
+    })?;
+    let mut rewritten = Vec::with_capacity(delivered.len());
+    let described =
+        Delivered { source_bucket: &file.bucket, format: file.format, schema: &file.schema };
+    let consolidated = consolidation::consolidate(described, delivered, &mut rewritten)
+        .map_err(|error| {
+            let message = format!("{}: {error}", file.key);
+            if error.is_fault_of_the_file() {
+                Verdict::Refused(Reason::new("UnreadableFile", message))
+            } else {
+                Verdict::Error(TaskError::Internal(message))
+            }
+        })?;
+    Ok((consolidated, Bytes::from(rewritten)))
+}
+
+async fn count(
+    platform: &Platform,
+    run_id: &RunId,
+    bucket: &SourceBucket,
+    name: &str,
+    consolidated: Consolidated,
+    rows: Bytes,
+) -> Result<(), TaskError> {
+    let objects = platform.consolidated();
+    let home = &platform.settings.consolidated_bucket;
+    let prefix = naming::partition_prefix(run_id, &bucket.account, &bucket.region, &bucket.bucket);
+    let rows_key = format!("{prefix}{name}.parquet");
+    let totals_key = naming::file_totals_key(run_id, &bucket.account, &bucket.bucket, name);
+    let totals = serde_json::to_vec(&consolidated.totals)
+        .map_err(|error| TaskError::Internal(error.to_string()))?;
+    let bytes = rows.len();
+    objects.put(home, &rows_key, "application/vnd.apache.parquet", rows).await?;
+    objects.put(home, &totals_key, "application/json", Bytes::from(totals)).await?;
+
+    let content = FileContent {
+        rows: consolidated.rows,
+        objects: consolidated.totals.all.objects,
+        bytes: consolidated.totals.all.version_bytes,
+        undecodable_keys: consolidated.undecodable_keys,
+    };
+    match platform.runs().count_file(run_id, bucket, name, content).await? {
+        FileCount::Counted => {
+            tracing::info!(%run_id, file = rows_key, rows = content.rows, bytes,
+                "inventory file consolidated");
+            Ok(())
+        }
+        FileCount::BucketDone => {
+            tracing::info!(%run_id, bucket = %bucket.bucket, file = rows_key, rows = content.rows,
+                "bucket is done");
+            settling::after_end(platform, run_id, bucket).await
+        }
+        FileCount::NotCounted => {
+            discard_if_stray(platform, run_id, bucket, &rows_key).await?;
+            settling::after_end_if_ended(platform, run_id, bucket).await
+        }
+    }
+}
+
+/// Deletes rows that were written after the bucket came to another end than `done`, or after the
+/// run went on without it. Rows of a file that a repeat counted meanwhile stay.
+async fn discard_if_stray(
+    platform: &Platform,
+    run_id: &RunId,
+    bucket: &SourceBucket,
+    rows_key: &str,
+) -> Result<(), TaskError> {
+    let runs = platform.runs();
+    let belongs = match runs.bucket(run_id, &bucket.account, &bucket.bucket).await? {
+        Some(now) if now.status == InventoryStatus::Done => true,
+        Some(now) if now.status == InventoryStatus::InProgress => {
+            runs.run(run_id).await?.is_some_and(|run| run.frozen_at.is_none())
+        }
+        _ => false,
+    };
+    if belongs {
+        return Ok(());
+    }
+    tracing::info!(%run_id, file = rows_key, "rows came too late and are deleted");
+    let home = &platform.settings.consolidated_bucket;
+    platform.consolidated().delete(home, &[rows_key.to_owned()]).await?;
+    Ok(())
+}

@@ -1,0 +1,70 @@
+//! What every task works with.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use shared::aws::{AwsError, Clients, Objects, RunTable};
+use shared::error::TaskError;
+use shared::ids::RunId;
+use shared::run::Run;
+use shared::runtime;
+use shared::settings::Settings;
+
+/// Settings and clients, made once per process.
+#[derive(Debug)]
+pub struct Platform {
+    /// What the environment says.
+    pub settings: Settings,
+    /// Every AWS client.
+    pub clients: Clients,
+}
+
+impl Platform {
+    /// The run table.
+    pub fn runs(&self) -> RunTable<'_> {
+        self.clients.run_table(&self.settings.run_table)
+    }
+
+    /// The objects of the consolidated bucket.
+    pub fn consolidated(&self) -> Objects {
+        self.clients.objects(&self.clients.region())
+    }
+
+    /// A run that has to be on record.
+    pub async fn run(&self, run_id: &RunId) -> Result<Run, TaskError> {
+        self.runs()
+            .run(run_id)
+            .await?
+            .ok_or_else(|| TaskError::InvalidInput(format!("run_id: no run {run_id} is on record")))
+    }
+
+    /// A run if it is on record and can be read: what cleaning up makes do with.
+    pub async fn readable_run(&self, run_id: &RunId) -> Result<Option<Run>, AwsError> {
+        match self.runs().run(run_id).await {
+            Err(error) if error.code == "DamagedRecord" => {
+                tracing::warn!(%run_id, %error, "the record of the run is damaged");
+                Ok(None)
+            }
+            answer => answer,
+        }
+    }
+}
+
+/// Serves one task with the platform that the environment describes.
+///
+/// # Errors
+/// When the environment is incomplete or the runtime API cannot be served.
+pub async fn serve<I, O, H, F>(handle: H) -> Result<(), lambda_runtime::Error>
+where
+    I: DeserializeOwned + Send + 'static,
+    O: Serialize + Send + 'static,
+    H: Fn(Arc<Platform>, I) -> F + Clone + 'static,
+    F: Future<Output = Result<O, TaskError>>,
+{
+    let platform = Platform {
+        settings: Settings::from_environment()?,
+        clients: Clients::from_environment().await,
+    };
+    runtime::serve(Arc::new(platform), handle).await
+}

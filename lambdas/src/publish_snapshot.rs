@@ -1,0 +1,202 @@
+//! Makes the snapshot a table: from here on no bucket becomes `done`, rows of buckets that did not
+//! make it are deleted, totals are merged, the table gets a partition for each `done` bucket, and
+//! the queries are made ready.
+//!
+//! May be repeated: everything is made if it is not there.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::aws::{AwsError, Partition};
+use shared::error::TaskError;
+use shared::ids::RunId;
+use shared::input::QueryInput;
+use shared::run::{Query, QueryState, Run, SourceBucket};
+use shared::status::InventoryStatus;
+use shared::totals::Totals;
+use shared::{catalogue, naming, protocol};
+
+use crate::Platform;
+
+/// Totals fetched at once.
+const CONCURRENCY: usize = 40;
+
+/// A run whose waiting is over.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The run.
+    pub run_id: RunId,
+}
+
+/// What is to be run next.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Queries, numbered from 0.
+    pub query_count: usize,
+}
+
+/// Publishes the snapshot.
+///
+/// # Errors
+/// `SmokeTestFailed` when a Region of a smoke run did not deliver; `InvalidInput` when somebody
+/// made the table since the run started.
+pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let runs = platform.runs();
+    runs.freeze(&input.run_id, Timestamp::now()).await?;
+    let run = platform.run(&input.run_id).await?;
+    let buckets = explained(&platform, &run).await?;
+    delete_stray_rows(&platform, &run, &buckets).await?;
+    if run.input.is_smoke_test {
+        protocol::smoke_test_verdict(&buckets).map_err(TaskError::SmokeTestFailed)?;
+    }
+    merge_totals(&platform, &run, &buckets).await?;
+    make_table(&platform, &run, &buckets).await?;
+    let query_count = prepare_queries(&platform, &run).await?;
+    let done = buckets.iter().filter(|bucket| bucket.status == InventoryStatus::Done).count();
+    tracing::info!(done, of = buckets.len(), "snapshot published");
+    Ok(Output { query_count })
+}
+
+/// The buckets of the run; those that are still in progress now have the reason why.
+async fn explained(platform: &Platform, run: &Run) -> Result<Vec<SourceBucket>, AwsError> {
+    let runs = platform.runs();
+    let mut buckets = runs.buckets(&run.run_id).await?;
+    for bucket in &mut buckets {
+        if bucket.status == InventoryStatus::InProgress {
+            let reason = protocol::overdue(bucket, run.deadline);
+            runs.explain_in_progress(&run.run_id, bucket, &reason).await?;
+            bucket.reason = Some(reason);
+        }
+    }
+    Ok(buckets)
+}
+
+async fn delete_stray_rows(
+    platform: &Platform,
+    run: &Run,
+    buckets: &[SourceBucket],
+) -> Result<(), AwsError> {
+    let objects = platform.consolidated();
+    let home = &platform.settings.consolidated_bucket;
+    for bucket in buckets.iter().filter(|bucket| protocol::has_stray_rows(bucket)) {
+        let keys = objects.list(home, &location(run, bucket)).await?;
+        objects.delete(home, &keys).await?;
+    }
+    Ok(())
+}
+
+async fn merge_totals(
+    platform: &Platform,
+    run: &Run,
+    buckets: &[SourceBucket],
+) -> Result<(), TaskError> {
+    let objects = platform.consolidated();
+    let home = &platform.settings.consolidated_bucket;
+    let mut keys = Vec::new();
+    for bucket in buckets.iter().filter(|bucket| bucket.status == InventoryStatus::Done) {
+        let prefix = naming::file_totals_key(&run.run_id, &bucket.account, &bucket.bucket, "");
+        let prefix = prefix.trim_end_matches(".json");
+        keys.extend(objects.list(home, prefix).await?);
+    }
+    let (objects, home) = (&objects, home);
+    let mut parts = futures::stream::iter(keys)
+        .map(|key| async move { objects.get(home, &key).await.map(|body| (key, body)) })
+        .buffer_unordered(CONCURRENCY);
+    let mut totals = Totals::default();
+    while let Some((key, body)) = parts.try_next().await? {
+        let body = body.unwrap_or_default();
+        let part: Totals = serde_json::from_slice(&body)
+            .map_err(|error| TaskError::Internal(format!("totals {key}: {error}")))?;
+        totals.merge(part);
+        totals.compact();
+    }
+    let body = serde_json::to_vec(&totals).map_err(|error| TaskError::Internal(error.to_string()))?;
+    objects
+        .put(home, &naming::run_totals_key(&run.run_id), "application/json", Bytes::from(body))
+        .await?;
+    Ok(())
+}
+
+async fn make_table(
+    platform: &Platform,
+    run: &Run,
+    buckets: &[SourceBucket],
+) -> Result<(), TaskError> {
+    let (clients, runs) = (&platform.clients, platform.runs());
+    let (database, table) = (&run.input.athena_database_name, &run.input.athena_table_name);
+    if !clients.database_exists(database).await? {
+        runs.record_making_database(&run.run_id).await?;
+        clients.create_database(database).await?;
+    }
+    if !run.made_table {
+        if clients.table_exists(database, table).await? {
+            return Err(TaskError::InvalidInput(format!(
+                "athena_table_name: table {table} of database {database} was made by somebody else \
+                 since the run started"
+            )));
+        }
+        runs.record_making_table(&run.run_id).await?;
+    }
+    let home = &platform.settings.consolidated_bucket;
+    let place = |prefix: String| format!("s3://{home}/{prefix}");
+    let description = format!("S3Insights run {}", run.run_id);
+    let whole = place(naming::snapshot_prefix(&run.run_id));
+    clients.create_table(database, table, &whole, &description).await?;
+    let partitions: Vec<Partition> = buckets
+        .iter()
+        .filter(|bucket| bucket.status == InventoryStatus::Done && bucket.files != Some(0))
+        .map(|bucket| Partition {
+            account: bucket.account.clone(),
+            region: bucket.region.clone(),
+            bucket: bucket.bucket.clone(),
+            location: place(location(run, bucket)),
+        })
+        .collect();
+    clients.create_partitions(database, table, &partitions).await?;
+    Ok(())
+}
+
+async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskError> {
+    let runs = platform.runs();
+    let table = catalogue::table_reference(
+        &run.input.athena_database_name,
+        &run.input.athena_table_name,
+    );
+    let known = runs.queries(&run.run_id).await?;
+    for (number, query) in (0..).zip(&run.input.athena_queries) {
+        if known.iter().any(|known| known.number == number) {
+            continue;
+        }
+        let (name, tells, template) = match query {
+            QueryInput::Sql { name, query } => (name.clone(), None, query.as_str()),
+            QueryInput::Catalog { catalog } => {
+                let query = catalogue::find(catalog).ok_or_else(|| {
+                    TaskError::Internal(format!("query {catalog} left the catalogue"))
+                })?;
+                (query.title.to_owned(), Some(query.tells.to_owned()), query.sql)
+            }
+        };
+        let query = Query {
+            number,
+            name,
+            tells,
+            sql: catalogue::resolve(template, &table),
+            state: QueryState::Waiting,
+            execution_id: None,
+            rows: None,
+            result_location: None,
+            scanned_bytes: None,
+            reason: None,
+        };
+        runs.put_query(&run.run_id, &query).await?;
+    }
+    Ok(run.input.athena_queries.len())
+}
+
+fn location(run: &Run, bucket: &SourceBucket) -> String {
+    naming::partition_prefix(&run.run_id, &bucket.account, &bucket.region, &bucket.bucket)
+}

@@ -1,0 +1,161 @@
+//! Looks at the buckets whose report has not come: some may have become empty, vanished, or been
+//! closed to us, and no report will ever come of those.
+//!
+//! May be repeated: statuses only move forward.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::aws::{AwsError, Class, Delivery};
+use shared::error::TaskError;
+use shared::ids::RunId;
+use shared::run::{Destination, Run, SourceBucket};
+use shared::status::{InventoryStatus, Reason};
+use shared::{naming, protocol};
+
+use crate::Platform;
+
+/// Buckets looked at at once.
+const CONCURRENCY: usize = 20;
+/// Buckets between two looks at the clock.
+const BATCH: usize = 200;
+/// Time after which the rest is left to the next call.
+const TIME: Duration = Duration::from_mins(12);
+
+/// A waiting run.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The run.
+    pub run_id: RunId,
+    /// Where the last call stopped; `None` to begin.
+    pub cursor: Option<String>,
+}
+
+/// Whether to wait on.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// Every bucket has come to its end.
+    pub settled: bool,
+    /// The run goes on with what is there.
+    pub deadline_passed: bool,
+    /// Time was up: call again with it.
+    pub cursor: Option<String>,
+}
+
+/// Looks at the buckets in progress.
+///
+/// # Errors
+/// `Throttled`, `Unavailable`, `Conflict`.
+pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let stop_at = Instant::now() + TIME;
+    let run = platform.run(&input.run_id).await?;
+    let runs = platform.runs();
+    let mut cursor = None;
+    // The buckets of a smoke test do not exist.
+    if !run.input.is_smoke_test {
+        let destinations = runs.destinations(&run.run_id).await?;
+        let mut open: Vec<SourceBucket> = runs.buckets(&run.run_id).await?;
+        open.retain(|bucket| {
+            bucket.status == InventoryStatus::InProgress
+                && input.cursor.as_ref().is_none_or(|cursor| position(bucket) > *cursor)
+        });
+        open.sort_by_key(position);
+        for batch in open.chunks(BATCH) {
+            if Instant::now() >= stop_at {
+                break;
+            }
+            futures::stream::iter(batch)
+                .map(|bucket| refresh(&platform, &run, bucket, &destinations))
+                .buffer_unordered(CONCURRENCY)
+                .try_for_each(|()| async { Ok(()) })
+                .await?;
+            cursor = batch.last().map(position);
+        }
+        if open.last().map(position) == cursor {
+            cursor = None;
+        }
+    }
+    let run = platform.run(&input.run_id).await?;
+    let wait = protocol::wait(&run, Timestamp::now());
+    Ok(Output { settled: wait.settled, deadline_passed: wait.deadline_passed, cursor })
+}
+
+/// Where a bucket stands in the order of the look.
+fn position(bucket: &SourceBucket) -> String {
+    format!("{}#{}", bucket.account, bucket.bucket)
+}
+
+async fn refresh(
+    platform: &Platform,
+    run: &Run,
+    bucket: &SourceBucket,
+    destinations: &[Destination],
+) -> Result<(), AwsError> {
+    match look_at(platform, run, bucket, destinations).await {
+        Ok(None) => Ok(()),
+        Ok(Some((next, reason))) => {
+            tracing::info!(bucket = %bucket.bucket, status = next.name(), "bucket has changed");
+            platform.runs().end_in_progress(&run.run_id, bucket, next, reason.as_ref()).await?;
+            Ok(())
+        }
+        // The next look will tell.
+        Err(error) if error.is_passing() => Err(error),
+        Err(error) => {
+            tracing::warn!(bucket = %bucket.bucket, %error, "bucket cannot be looked at");
+            Ok(())
+        }
+    }
+}
+
+/// The end a bucket has come to, if it has.
+async fn look_at(
+    platform: &Platform,
+    run: &Run,
+    bucket: &SourceBucket,
+    destinations: &[Destination],
+) -> Result<Option<(InventoryStatus, Option<Reason>)>, AwsError> {
+    let source = platform.clients.source_account(&platform.settings, &bucket.account);
+    let id = naming::configuration_id(&platform.settings.deployment, &run.run_id);
+    match source.has_configuration(&bucket.region, &bucket.bucket, &id).await {
+        Ok(true) => {}
+        Ok(false) => {
+            // Somebody removed it, so no report would come.
+            let destination =
+                destinations.iter().find(|destination| destination.region == bucket.region);
+            if let Ok(Destination { bucket_arn: Some(arn), .. }) =
+                protocol::usable_destination(destination)
+            {
+                let delivery = Delivery {
+                    id: &id,
+                    destination_arn: arn,
+                    destination_owner: &platform.settings.host_account,
+                };
+                tracing::warn!(bucket = %bucket.bucket, "inventory configuration was removed");
+                source.put_configuration(&bucket.region, &bucket.bucket, &delivery).await?;
+            }
+        }
+        Err(error) => return ended(error, "s3:GetInventoryConfiguration").map(Some),
+    }
+    match source.is_empty(&bucket.region, &bucket.bucket).await {
+        Ok(true) => Ok(Some((InventoryStatus::BucketIsEmpty, None))),
+        Ok(false) => Ok(None),
+        Err(error) if error.class == Class::Refused && bucket.unlistable => Ok(None),
+        Err(error) => ended(error, "s3:ListBucketVersions").map(Some),
+    }
+}
+
+fn ended(
+    error: AwsError,
+    permission: &str,
+) -> Result<(InventoryStatus, Option<Reason>), AwsError> {
+    let next = match error.class {
+        Class::Missing => InventoryStatus::BucketNotAvailable,
+        Class::Refused => InventoryStatus::BucketAccessLost,
+        _ => return Err(error),
+    };
+    Ok((next, Some(error.reason().needing(permission))))
+}

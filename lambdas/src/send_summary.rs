@@ -1,0 +1,115 @@
+//! Tells the recipients how the run ended, and keeps the summary in the consolidated bucket.
+//!
+//! May be repeated: the mail is claimed by a conditional write, so that a run sends one.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize};
+use shared::aws::{AwsError, Mail};
+use shared::error::TaskError;
+use shared::ids::RunId;
+use shared::naming;
+use shared::run::{Failure, Outcome, Run};
+use shared::summary::{Setting, Summary};
+use shared::totals::Totals;
+
+use crate::Platform;
+
+/// A run that is over but for cleaning up.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Input {
+    /// The run.
+    pub run_id: RunId,
+    /// What broke it off, if something did.
+    pub failure: Option<Failure>,
+}
+
+/// What was told.
+#[derive(Debug, PartialEq, Eq, Serialize)]
+pub struct Output {
+    /// How the run ended.
+    pub outcome: Outcome,
+}
+
+/// Stores and sends the summary. A mail that SES does not take is an outcome: the run's result is
+/// there all the same, and the reason is recorded.
+///
+/// # Errors
+/// `Throttled`, `Unavailable`.
+pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let runs = platform.runs();
+    if let Some(failure) = &input.failure {
+        runs.record_failure(&input.run_id, failure).await?;
+    }
+    let run = platform.run(&input.run_id).await?;
+    let parts = runs.parts(&run.run_id).await?;
+    let totals = totals(&platform, &run).await?;
+    let setting = Setting {
+        host_region: platform.clients.region(),
+        consolidated_bucket: platform.settings.consolidated_bucket.clone(),
+        work_group: platform.settings.work_group.clone(),
+    };
+    let summary = Summary::build(&run, &parts, totals.as_ref(), &setting);
+    store(&platform, &run, &summary).await?;
+    runs.record_outcome(&run.run_id, summary.outcome).await?;
+    send(&platform, &run, &summary).await?;
+    tracing::info!(outcome = summary.outcome.name(), "summary ready");
+    Ok(Output { outcome: summary.outcome })
+}
+
+/// The totals of the snapshot; `None` when the run broke off before there was one.
+async fn totals(platform: &Platform, run: &Run) -> Result<Option<Totals>, TaskError> {
+    let key = naming::run_totals_key(&run.run_id);
+    let home = &platform.settings.consolidated_bucket;
+    let Some(body) = platform.consolidated().get(home, &key).await? else { return Ok(None) };
+    serde_json::from_slice(&body)
+        .map(Some)
+        .map_err(|error| TaskError::Internal(format!("totals {key}: {error}")))
+}
+
+async fn store(platform: &Platform, run: &Run, summary: &Summary) -> Result<(), TaskError> {
+    let json =
+        serde_json::to_vec(summary).map_err(|error| TaskError::Internal(error.to_string()))?;
+    let forms = [
+        ("json", "application/json", json),
+        ("html", "text/html; charset=utf-8", summary.html().into_bytes()),
+        ("txt", "text/plain; charset=utf-8", summary.text().into_bytes()),
+    ];
+    for (form, content_type, body) in forms {
+        let key = naming::summary_key(&run.run_id, form);
+        let home = &platform.settings.consolidated_bucket;
+        platform.consolidated().put(home, &key, content_type, Bytes::from(body)).await?;
+    }
+    Ok(())
+}
+
+async fn send(platform: &Platform, run: &Run, summary: &Summary) -> Result<(), AwsError> {
+    let runs = platform.runs();
+    if !runs.claim_summary(&run.run_id, Timestamp::now()).await? {
+        return Ok(());
+    }
+    let mail = Mail {
+        from: run.input.sender_email_address.clone(),
+        to: run.input.recipient_email_addresses.clone(),
+        subject: summary.subject(),
+        text: summary.text(),
+        html: summary.html(),
+    };
+    match platform.clients.send_mail(&mail).await {
+        Ok(message_id) => {
+            tracing::info!(message_id, recipients = mail.to.len(), "summary sent");
+            Ok(())
+        }
+        Err(error) => {
+            runs.release_summary(&run.run_id).await?;
+            if error.is_passing() {
+                return Err(error);
+            }
+            tracing::warn!(%error, "SES does not take the summary");
+            runs.record_mail_failure(&run.run_id, &error.reason()).await
+        }
+    }
+}

@@ -1,0 +1,448 @@
+//! The summary of a run: what was covered and what was not and why, and every query with its
+//! result. Building it is pure; it is stored as `reports/<run_id>/summary.json`, mailed as text
+//! and HTML, and printed by the command.
+//!
+//! A summary never says more than the records do: what is missing from them counts as missing.
+
+use std::collections::{BTreeSet, HashSet};
+
+use jiff::Timestamp;
+use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
+use serde::{Deserialize, Serialize};
+
+use crate::catalogue;
+use crate::ids::{AccountId, BucketName, Region, RunId};
+use crate::input::{QueryInput, RunInput};
+use crate::naming;
+use crate::outcome::{Coverage, coverage, outcome};
+use crate::run::{
+    Account, DestinationState, Failure, LeftOut, Outcome, Query, QueryState, Run, RunParts,
+    SourceBucket, StoredProblem,
+};
+use crate::status::{InventoryStatus, Reason};
+use crate::totals::Totals;
+
+mod render;
+
+pub use render::{MAX_BYTES, visible};
+
+/// Ids of queries are hexadecimal digits and dashes; nothing else may become part of an address.
+const NOT_IN_QUERY_IDS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-');
+
+/// Where a run happened, as far as its records do not tell.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Setting {
+    /// Region of the platform, and of Athena.
+    pub host_region: Region,
+    /// The bucket that holds snapshots, query results and reports.
+    pub consolidated_bucket: BucketName,
+    /// The Athena workgroup in which the queries are found.
+    pub work_group: String,
+}
+
+/// Summary of one run.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// The run.
+    pub run_id: RunId,
+    /// How it ended; for a run that has not ended, how it would end now.
+    pub outcome: Outcome,
+    /// What broke it off.
+    pub failure: Option<Failure>,
+    /// Why the summary could not be mailed.
+    pub mail_failure: Option<Reason>,
+    /// The Harvester execution.
+    pub execution_arn: String,
+    /// When it started.
+    pub started_at: Timestamp,
+    /// When it goes, or went, on without missing reports.
+    pub deadline: Timestamp,
+    /// Whether it only proved the delivery path.
+    pub is_smoke_test: bool,
+    /// Glue database of the snapshot table.
+    pub database: String,
+    /// The snapshot table.
+    pub table: String,
+    /// Athena workgroup of the queries.
+    pub work_group: String,
+    /// Number of source buckets.
+    pub source_buckets: u64,
+    /// Number of accounts the run was to read.
+    pub accounts: u64,
+    /// Source buckets by status; every status is there.
+    pub coverage: Coverage,
+    /// Source buckets that are not covered. Those in the rarest status come first, so that a list
+    /// that has to be cut loses more of the same.
+    pub not_covered: Vec<NotCovered>,
+    /// Accounts whose buckets could not be listed.
+    pub unread_accounts: Vec<UnreadAccount>,
+    /// Regions whose inventory destination could not be made.
+    pub failed_destinations: Vec<FailedDestination>,
+    /// Buckets that the input leaves out.
+    pub left_out: Vec<LeftOut>,
+    /// What the buckets in status `done` hold.
+    pub contents: Contents,
+    /// The queries by number.
+    pub queries: Vec<QueryResult>,
+    /// Doubtful points of the input.
+    pub warnings: Vec<StoredProblem>,
+    /// `s3://` location of this summary in JSON, which is never cut.
+    pub location: String,
+    /// The input with its defaults.
+    pub input: RunInput,
+}
+
+/// A source bucket that is not covered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotCovered {
+    /// Owner.
+    pub account: AccountId,
+    /// Region.
+    pub region: Region,
+    /// Name.
+    pub bucket: BucketName,
+    /// Inventory status.
+    pub status: InventoryStatus,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// An account whose buckets could not be listed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct UnreadAccount {
+    /// Its id.
+    pub account: AccountId,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// A Region whose inventory destination could not be made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FailedDestination {
+    /// The Region.
+    pub region: Region,
+    /// Why.
+    pub reason: Reason,
+}
+
+/// What the buckets in status `done` hold.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contents {
+    /// Rows of the snapshot: versions and delete markers.
+    pub rows: u64,
+    /// Current objects.
+    pub objects: u64,
+    /// Versions, the current ones included; absent before publication.
+    pub versions: Option<u64>,
+    /// Delete markers; absent before publication.
+    pub delete_markers: Option<u64>,
+    /// Bytes of all versions.
+    pub bytes: u64,
+    /// Keys that were not UTF-8 and are kept in a replaced form.
+    pub undecodable_keys: u64,
+}
+
+/// A query with its result.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QueryResult {
+    /// Its number, from 0 in the order of the input.
+    pub number: u32,
+    /// Its name.
+    pub name: String,
+    /// What it tells, for queries of the catalogue.
+    pub tells: Option<String>,
+    /// Where it stands.
+    pub state: QueryState,
+    /// Rows of its result; absent when it has none or they are too many to count.
+    pub rows: Option<u64>,
+    /// The query in the Athena console, which keeps it for 45 days.
+    pub console_link: Option<String>,
+    /// `s3://` location of its result.
+    pub result_location: Option<String>,
+    /// Why it failed.
+    pub reason: Option<Reason>,
+}
+
+impl Summary {
+    /// Puts a summary together from what is on record. `totals` are those of the snapshot; absent
+    /// when it was not published.
+    pub fn build(run: &Run, parts: &RunParts, totals: Option<&Totals>, setting: &Setting) -> Self {
+        let accounts = accounts_of(run, parts);
+        let queries = queries_of(run, parts);
+        let counted = coverage(&parts.buckets);
+        let now = outcome(run.failure.as_ref(), &accounts, &parts.buckets, &queries);
+        Self {
+            run_id: run.run_id.clone(),
+            outcome: run.outcome.map_or(now, |recorded| worse(recorded, now)),
+            failure: run.failure.clone(),
+            mail_failure: run.mail_failure.clone(),
+            execution_arn: run.execution_arn.clone(),
+            started_at: run.started_at,
+            deadline: run.deadline,
+            is_smoke_test: run.input.is_smoke_test,
+            database: run.input.athena_database_name.clone(),
+            table: run.input.athena_table_name.clone(),
+            work_group: setting.work_group.clone(),
+            source_buckets: parts.buckets.len() as u64,
+            accounts: accounts.len() as u64,
+            not_covered: not_covered(run, &parts.buckets, &counted),
+            coverage: InventoryStatus::ALL
+                .into_iter()
+                .map(|status| (status, counted.get(&status).copied().unwrap_or_default()))
+                .collect(),
+            unread_accounts: accounts
+                .into_iter()
+                .filter_map(|Account { account, reason }| {
+                    Some(UnreadAccount { account, reason: reason? })
+                })
+                .collect(),
+            failed_destinations: failed_destinations(parts),
+            left_out: parts.left_out.clone(),
+            contents: contents(&parts.buckets, totals),
+            queries: queries
+                .into_iter()
+                .map(|query| QueryResult::of(query, &setting.host_region))
+                .collect(),
+            warnings: run.warnings.clone(),
+            location: format!(
+                "s3://{}/{}",
+                setting.consolidated_bucket,
+                naming::summary_key(&run.run_id, "json")
+            ),
+            input: run.input.clone(),
+        }
+    }
+
+    /// Subject of the mail; ASCII, one line.
+    pub fn subject(&self) -> String {
+        format!("S3Insights run {}: {}", self.run_id, self.verdict())
+    }
+
+    /// How the run ended in a few words, such as `partial, 3 of 16 buckets not covered`.
+    pub fn verdict(&self) -> String {
+        let verdict = match (self.is_smoke_test, self.outcome) {
+            (false, outcome) => outcome.name().to_owned(),
+            (true, Outcome::Complete) => "smoke test passed".to_owned(),
+            (true, outcome) => format!("smoke test {outcome}"),
+        };
+        if self.outcome != Outcome::Partial {
+            return verdict;
+        }
+        let shortfalls = self.shortfalls();
+        std::iter::once(verdict).chain(shortfalls).collect::<Vec<_>>().join(", ")
+    }
+
+    /// What is missing, each as a few words; empty when nothing is.
+    pub fn shortfalls(&self) -> Vec<String> {
+        let mut shortfalls = Vec::new();
+        if !self.not_covered.is_empty() {
+            shortfalls.push(format!(
+                "{} of {} not covered",
+                self.not_covered.len(),
+                counted(self.source_buckets, "bucket")
+            ));
+        }
+        if !self.unread_accounts.is_empty() {
+            shortfalls.push(format!(
+                "{} of {} not read",
+                self.unread_accounts.len(),
+                counted(self.accounts, "account")
+            ));
+        }
+        let without_result =
+            self.queries.iter().filter(|query| query.state != QueryState::Succeeded).count();
+        if without_result > 0 {
+            let queries = match self.queries.len() {
+                1 => "1 query".to_owned(),
+                number => format!("{number} queries"),
+            };
+            shortfalls.push(format!("{without_result} of {queries} without a result"));
+        }
+        shortfalls
+    }
+
+    /// The text part of the mail, at most [`MAX_BYTES`].
+    pub fn text(&self) -> String {
+        render::text(self)
+    }
+
+    /// The HTML part of the mail, at most [`MAX_BYTES`].
+    pub fn html(&self) -> String {
+        render::html(self)
+    }
+}
+
+/// The words in the cause of a failed execution or state, which may come wrapped in the JSON
+/// document of a failed function.
+pub fn cause_message(cause: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(cause)
+        .ok()
+        .and_then(|document| Some(document.get("errorMessage")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| cause.to_owned())
+}
+
+impl QueryResult {
+    fn of(query: Query, region: &Region) -> Self {
+        Self {
+            number: query.number,
+            name: query.name,
+            tells: query.tells,
+            state: query.state,
+            rows: query.rows,
+            console_link: query.execution_id.map(|id| console_link(region, &id)),
+            result_location: query.result_location,
+            reason: query.reason,
+        }
+    }
+}
+
+/// A run that was stopped is on record as failed, whatever its parts look like.
+fn worse(one: Outcome, other: Outcome) -> Outcome {
+    match (one, other) {
+        (Outcome::Failed, _) | (_, Outcome::Failed) => Outcome::Failed,
+        (Outcome::Partial, _) | (_, Outcome::Partial) => Outcome::Partial,
+        (Outcome::Complete, Outcome::Complete) => Outcome::Complete,
+    }
+}
+
+fn counted(number: u64, noun: &str) -> String {
+    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+}
+
+/// A query in the Athena console of the Region's partition.
+fn console_link(region: &Region, execution_id: &str) -> String {
+    let domain = match region.as_str() {
+        code if code.starts_with("cn-") => "console.amazonaws.cn",
+        code if code.starts_with("us-gov-") => "console.amazonaws-us-gov.com",
+        _ => "console.aws.amazon.com",
+    };
+    let id = utf8_percent_encode(execution_id, NOT_IN_QUERY_IDS);
+    format!("https://{region}.{domain}/athena/home?region={region}#/query-editor/history/{id}")
+}
+
+/// The accounts on record, and those of the input that have no record: nobody listed their
+/// buckets. A smoke run lists no buckets.
+fn accounts_of(run: &Run, parts: &RunParts) -> Vec<Account> {
+    let mut accounts = parts.accounts.clone();
+    if run.input.is_smoke_test {
+        return accounts;
+    }
+    let known: HashSet<&AccountId> = parts.accounts.iter().map(|entry| &entry.account).collect();
+    for account in run.input.accounts.iter().filter(|account| !known.contains(&account.id)) {
+        accounts.push(Account {
+            account: account.id.clone(),
+            reason: Some(Reason::new("NotDiscovered", "its buckets were not listed")),
+        });
+    }
+    accounts
+}
+
+/// The queries on record, and those of the input that have no record: nobody started them. A smoke
+/// run runs no queries.
+fn queries_of(run: &Run, parts: &RunParts) -> Vec<Query> {
+    let mut queries = parts.queries.clone();
+    if run.input.is_smoke_test {
+        return queries;
+    }
+    let known: BTreeSet<u32> = queries.iter().map(|query| query.number).collect();
+    for (number, query) in (0..).zip(&run.input.athena_queries) {
+        if known.contains(&number) {
+            continue;
+        }
+        let (name, tells) = match query {
+            QueryInput::Sql { name, .. } => (name.clone(), None),
+            QueryInput::Catalog { catalog } => {
+                catalogue::find(catalog).map_or((catalog.clone(), None), |query| {
+                    (query.title.to_owned(), Some(query.tells.to_owned()))
+                })
+            }
+        };
+        queries.push(Query {
+            number,
+            name,
+            tells,
+            sql: String::new(),
+            state: QueryState::Waiting,
+            execution_id: None,
+            rows: None,
+            result_location: None,
+            scanned_bytes: None,
+            reason: None,
+        });
+    }
+    queries.sort_by_key(|query| query.number);
+    queries
+}
+
+fn not_covered(run: &Run, buckets: &[SourceBucket], counted: &Coverage) -> Vec<NotCovered> {
+    let mut list: Vec<NotCovered> = buckets
+        .iter()
+        .filter(|bucket| !bucket.status.is_covered())
+        .map(|bucket| NotCovered {
+            account: bucket.account.clone(),
+            region: bucket.region.clone(),
+            bucket: bucket.bucket.clone(),
+            status: bucket.status,
+            reason: bucket.reason.clone().unwrap_or_else(|| unexplained(run, bucket.status)),
+        })
+        .collect();
+    list.sort_by(|a, b| {
+        let order = |entry: &NotCovered| (counted.get(&entry.status).copied(), entry.status);
+        order(a)
+            .cmp(&order(b))
+            .then_with(|| (&a.account, &a.bucket).cmp(&(&b.account, &b.bucket)))
+    });
+    list
+}
+
+/// The reason of a bucket that has none on record, because the run has not come that far or broke
+/// off before.
+fn unexplained(run: &Run, status: InventoryStatus) -> Reason {
+    match status {
+        InventoryStatus::InProgress if run.frozen_at.is_some_and(|at| at >= run.deadline) => {
+            Reason::new("DeadlinePassed", "no whole report had come by the deadline")
+        }
+        InventoryStatus::InProgress => Reason::new("NotDelivered", "no whole report had come yet"),
+        InventoryStatus::InventoryConfigurationNotCreated => {
+            Reason::new("NotConfigured", "the run had not asked S3 for a report yet")
+        }
+        _ => Reason::new("Unknown", "no reason is on record"),
+    }
+}
+
+fn failed_destinations(parts: &RunParts) -> Vec<FailedDestination> {
+    parts
+        .destinations
+        .iter()
+        .filter(|destination| {
+            // Cleanup turns failed ones into deleted ones; the reason stays.
+            destination.state == DestinationState::Failed || destination.reason.is_some()
+        })
+        .map(|destination| FailedDestination {
+            region: destination.region.clone(),
+            reason: destination
+                .reason
+                .clone()
+                .unwrap_or_else(|| Reason::new("Unknown", "no reason is on record")),
+        })
+        .collect()
+}
+
+fn contents(buckets: &[SourceBucket], totals: Option<&Totals>) -> Contents {
+    let mut contents = Contents {
+        versions: totals.map(|totals| totals.all.versions),
+        delete_markers: totals.map(|totals| totals.delete_markers),
+        ..Contents::default()
+    };
+    for bucket in buckets.iter().filter(|bucket| bucket.status == InventoryStatus::Done) {
+        contents.rows = contents.rows.saturating_add(bucket.rows);
+        contents.objects = contents.objects.saturating_add(bucket.objects);
+        contents.bytes = contents.bytes.saturating_add(bucket.bytes);
+        contents.undecodable_keys =
+            contents.undecodable_keys.saturating_add(bucket.undecodable_keys);
+    }
+    contents
+}
+
+#[cfg(test)]
+mod tests;
