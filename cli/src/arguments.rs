@@ -40,7 +40,13 @@ pub(crate) enum Noun {
 #[command(after_help = AFTER_HELP)]
 pub(crate) struct RunArguments {
     /// Stack that the platform was deployed as
-    #[arg(long, global = true, env = "S3INSIGHTS_STACK", default_value = "s3insights", value_name = "NAME")]
+    #[arg(
+        long,
+        global = true,
+        env = "S3INSIGHTS_STACK",
+        default_value = "s3insights",
+        value_name = "NAME"
+    )]
     pub(crate) stack: String,
     #[command(subcommand)]
     pub(crate) verb: RunVerb,
@@ -153,7 +159,11 @@ impl FromStr for InputSource {
     type Err = Infallible;
 
     fn from_str(text: &str) -> Result<Self, Infallible> {
-        Ok(if text == "-" { Self::Standard } else { Self::File(text.into()) })
+        Ok(if text == "-" {
+            Self::Standard
+        } else {
+            Self::File(text.into())
+        })
     }
 }
 
@@ -166,7 +176,9 @@ mod tests {
 
     fn parse(line: &str) -> Result<Noun, ErrorKind> {
         let words = std::iter::once("s3insights").chain(line.split_whitespace());
-        Arguments::try_parse_from(words).map(|arguments| arguments.noun).map_err(|error| error.kind())
+        Arguments::try_parse_from(words)
+            .map(|arguments| arguments.noun)
+            .map_err(|error| error.kind())
     }
 
     #[test]
@@ -177,7 +189,10 @@ mod tests {
     #[test]
     fn the_stack_may_be_named_before_or_after_the_verb() {
         for line in ["run --stack prod list", "run list --stack prod"] {
-            let Ok(Noun::Run(RunArguments { stack, verb: RunVerb::List { json: false } })) = parse(line)
+            let Ok(Noun::Run(RunArguments {
+                stack,
+                verb: RunVerb::List { json: false },
+            })) = parse(line)
             else {
                 panic!("{line}");
             };
@@ -187,8 +202,10 @@ mod tests {
 
     #[test]
     fn a_dash_is_standard_input() {
-        let Ok(Noun::Run(RunArguments { verb: RunVerb::Start { input, watch, json }, .. })) =
-            parse("run start --input - --watch --json")
+        let Ok(Noun::Run(RunArguments {
+            verb: RunVerb::Start { input, watch, json },
+            ..
+        })) = parse("run start --input - --watch --json")
         else {
             panic!();
         };
@@ -216,9 +233,16 @@ mod tests {
 
     #[test]
     fn a_cleanup_may_leave_the_run_out() {
-        for (line, expected) in [("run cleanup --yes", None), ("run cleanup nightly --yes", Some("nightly"))] {
-            let Ok(Noun::Run(RunArguments { verb: RunVerb::Cleanup { run_id, yes: true, .. }, .. })) =
-                parse(line)
+        for (line, expected) in [
+            ("run cleanup --yes", None),
+            ("run cleanup nightly --yes", Some("nightly")),
+        ] {
+            let Ok(Noun::Run(RunArguments {
+                verb: RunVerb::Cleanup {
+                    run_id, yes: true, ..
+                },
+                ..
+            })) = parse(line)
             else {
                 panic!("{line}");
             };
@@ -230,8 +254,18 @@ mod tests {
     fn the_help_tells_the_exit_codes_and_hides_the_service() {
         let mut command = Arguments::command();
         let help = command.render_long_help().to_string();
-        assert!(help.contains("Exit codes:") && help.contains("partial"), "{help}");
-        let local = command.find_subcommand_mut("local").unwrap().render_long_help().to_string();
-        assert!(local.contains("harvest") && !local.contains("serve-inventory"), "{local}");
+        assert!(
+            help.contains("Exit codes:") && help.contains("partial"),
+            "{help}"
+        );
+        let local = command
+            .find_subcommand_mut("local")
+            .unwrap()
+            .render_long_help()
+            .to_string();
+        assert!(
+            local.contains("harvest") && !local.contains("serve-inventory"),
+            "{local}"
+        );
     }
 }

@@ -70,14 +70,24 @@ mod tests {
         ];
         for (status, outcome, exit) in cases {
             let execution = status.map(execution);
-            assert_eq!(Exit::of_run(execution.as_ref(), outcome), exit, "{status:?} {outcome}");
+            assert_eq!(
+                Exit::of_run(execution.as_ref(), outcome),
+                exit,
+                "{status:?} {outcome}"
+            );
         }
     }
 
     #[test]
     fn the_numbers_are_those_of_the_help() {
-        let numbers =
-            [Exit::Done, Exit::Failed, Exit::Misuse, Exit::Partial, Exit::Interrupted].map(|e| e as u8);
+        let numbers = [
+            Exit::Done,
+            Exit::Failed,
+            Exit::Misuse,
+            Exit::Partial,
+            Exit::Interrupted,
+        ]
+        .map(|e| e as u8);
         assert_eq!(numbers, [0, 1, 2, 3, 130]);
     }
 }

@@ -30,13 +30,21 @@ pub(crate) fn note(text: &str) {
 pub(crate) fn table(rows: &[Vec<String>]) -> String {
     let columns = rows.iter().map(Vec::len).max().unwrap_or_default();
     let width = |column: usize| {
-        rows.iter().filter_map(|row| row.get(column)).map(|text| text.chars().count()).max()
+        rows.iter()
+            .filter_map(|row| row.get(column))
+            .map(|text| text.chars().count())
+            .max()
     };
-    let widths: Vec<usize> = (0..columns).map(|column| width(column).unwrap_or_default()).collect();
+    let widths: Vec<usize> = (0..columns)
+        .map(|column| width(column).unwrap_or_default())
+        .collect();
     let mut table = String::new();
     for row in rows {
-        let cells: Vec<String> =
-            row.iter().zip(&widths).map(|(text, width)| format!("{text:<width$}")).collect();
+        let cells: Vec<String> = row
+            .iter()
+            .zip(&widths)
+            .map(|(text, width)| format!("{text:<width$}"))
+            .collect();
         table.push_str(cells.join("  ").trim_end());
         table.push('\n');
     }
@@ -49,8 +57,7 @@ mod tests {
 
     #[test]
     fn columns_are_as_wide_as_their_widest_entry() {
-        let rows =
-            [["a", "bb", "c"], ["aaa", "", "ü"]].map(|row| row.map(str::to_owned).to_vec());
+        let rows = [["a", "bb", "c"], ["aaa", "", "ü"]].map(|row| row.map(str::to_owned).to_vec());
         assert_eq!(table(&rows), "a    bb  c\naaa      ü\n");
         assert_eq!(table(&[]), "");
     }

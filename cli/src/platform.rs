@@ -47,7 +47,11 @@ impl Platform {
         Self::of_outputs(clients, stack, &found.outputs)
     }
 
-    fn of_outputs(clients: Clients, stack: &str, outputs: &BTreeMap<String, String>) -> Result<Self> {
+    fn of_outputs(
+        clients: Clients,
+        stack: &str,
+        outputs: &BTreeMap<String, String>,
+    ) -> Result<Self> {
         let output = |name: &str| {
             outputs.get(name).filter(|value| !value.is_empty()).cloned().ok_or_else(|| {
                 Trouble::failed(format!("the stack {stack} has no output {name}")).hint(

@@ -29,7 +29,10 @@ pub(crate) struct Standing {
 impl Standing {
     pub(crate) fn new(state: Option<String>, buckets: &[SourceBucket]) -> Self {
         let files = buckets.iter().filter_map(|bucket| bucket.files).sum();
-        let pending: u64 = buckets.iter().filter_map(|bucket| bucket.files_pending).sum();
+        let pending: u64 = buckets
+            .iter()
+            .filter_map(|bucket| bucket.files_pending)
+            .sum();
         Self {
             state,
             coverage: coverage(buckets),
@@ -56,16 +59,28 @@ impl Standing {
 
     /// All of it in one line.
     pub(crate) fn line(&self) -> String {
-        let state = self.state.as_deref().map_or_else(|| "starting".to_owned(), visible);
+        let state = self
+            .state
+            .as_deref()
+            .map_or_else(|| "starting".to_owned(), visible);
         let parts = [state, self.buckets(), self.files()];
-        parts.into_iter().filter(|part| !part.is_empty()).collect::<Vec<_>>().join(" | ")
+        parts
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(" | ")
     }
 }
 
 /// A span of time as `h:mm:ss`.
 pub(crate) fn clock(time: Duration) -> String {
     let seconds = time.as_secs();
-    format!("{}:{:02}:{:02}", seconds / 3_600, seconds / 60 % 60, seconds % 60)
+    format!(
+        "{}:{:02}:{:02}",
+        seconds / 3_600,
+        seconds / 60 % 60,
+        seconds % 60
+    )
 }
 
 /// Shows one line of progress on standard error, with the time since its start.
@@ -77,7 +92,11 @@ pub(crate) struct Display {
 #[derive(Debug)]
 enum Kind {
     Terminal(ProgressBar),
-    Plain { started: std::time::Instant, before: Duration, shown: Mutex<String> },
+    Plain {
+        started: std::time::Instant,
+        before: Duration,
+        shown: Mutex<String>,
+    },
 }
 
 impl Display {
@@ -85,7 +104,13 @@ impl Display {
     pub(crate) fn new(elapsed: Duration) -> Self {
         if !std::io::stderr().is_terminal() {
             let started = std::time::Instant::now();
-            return Self { kind: Kind::Plain { started, before: elapsed, shown: Mutex::default() } };
+            return Self {
+                kind: Kind::Plain {
+                    started,
+                    before: elapsed,
+                    shown: Mutex::default(),
+                },
+            };
         }
         let bar = ProgressBar::new_spinner().with_elapsed(elapsed);
         bar.set_style(
@@ -93,15 +118,23 @@ impl Display {
                 .expect("the template is a constant"),
         );
         bar.enable_steady_tick(Duration::from_millis(120));
-        Self { kind: Kind::Terminal(bar) }
+        Self {
+            kind: Kind::Terminal(bar),
+        }
     }
 
     /// Shows a line in place of the one before.
     pub(crate) fn show(&self, line: &str) {
         match &self.kind {
             Kind::Terminal(bar) => bar.set_message(line.to_owned()),
-            Kind::Plain { started, before, shown } => {
-                let mut shown = shown.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+            Kind::Plain {
+                started,
+                before,
+                shown,
+            } => {
+                let mut shown = shown
+                    .lock()
+                    .unwrap_or_else(std::sync::PoisonError::into_inner);
                 if *shown != line {
                     output::note(&format!("{} {line}", clock(*before + started.elapsed())));
                     line.clone_into(&mut shown);
@@ -155,7 +188,10 @@ mod tests {
     #[test]
     fn what_is_not_known_yet_is_left_out() {
         assert_eq!(Standing::default().line(), "starting");
-        assert_eq!(Standing::new(Some("Initialize\u{7}".into()), &[]).line(), "Initialize\\u{7}");
+        assert_eq!(
+            Standing::new(Some("Initialize\u{7}".into()), &[]).line(),
+            "Initialize\\u{7}"
+        );
     }
 
     #[test]

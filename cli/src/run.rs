@@ -13,7 +13,7 @@ use crate::exit::Exit;
 use crate::platform::Platform;
 use crate::{output, run_input};
 
-pub(crate) use start::{Started, start};
+pub(crate) use start::start;
 pub(crate) use status::RunStatus;
 
 pub(crate) async fn run(RunArguments { stack, verb }: RunArguments) -> Result<Exit> {
@@ -25,8 +25,18 @@ pub(crate) async fn run(RunArguments { stack, verb }: RunArguments) -> Result<Ex
             start::run(&platform, &input, watch, json).await
         }
         RunVerb::List { json } => list::run(&Platform::from_environment(&stack).await?, json).await,
-        RunVerb::Status { run_id, watch, json } => {
-            status::run(&Platform::from_environment(&stack).await?, &run_id, watch, json).await
+        RunVerb::Status {
+            run_id,
+            watch,
+            json,
+        } => {
+            status::run(
+                &Platform::from_environment(&stack).await?,
+                &run_id,
+                watch,
+                json,
+            )
+            .await
         }
         RunVerb::Cleanup { run_id, yes, json } => {
             let platform = Platform::from_environment(&stack).await?;

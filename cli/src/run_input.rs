@@ -29,8 +29,12 @@ fn parse(name: &str, bytes: &[u8]) -> Result<Value, Trouble> {
         let place = format!(" at line {} column {}", error.line(), error.column());
         let said = error.to_string();
         let said = said.strip_suffix(&place).unwrap_or(&said);
-        Trouble::misuse(format!("{name}:{}:{}: {said}", error.line(), error.column()))
-            .hint("this is not JSON, so nothing was started")
+        Trouble::misuse(format!(
+            "{name}:{}:{}: {said}",
+            error.line(),
+            error.column()
+        ))
+        .hint("this is not JSON, so nothing was started")
     })
 }
 
@@ -41,10 +45,16 @@ mod tests {
     #[test]
     fn what_is_not_json_is_answered_with_file_line_and_column() {
         let cases: [(&[u8], &str); 5] = [
-            (b"{\n  \"accounts\": [],\n}\n", "in.json:3:1: trailing comma"),
+            (
+                b"{\n  \"accounts\": [],\n}\n",
+                "in.json:3:1: trailing comma",
+            ),
             (b"{\"a\": 1 \"b\": 2}", "in.json:1:9: expected `,` or `}`"),
             (b"", "in.json:1:0: EOF while parsing a value"),
-            (b"{\"a\": \"\xff\"}", "in.json:1:8: invalid unicode code point"),
+            (
+                b"{\"a\": \"\xff\"}",
+                "in.json:1:8: invalid unicode code point",
+            ),
             (b"{} {}", "in.json:1:4: trailing characters"),
         ];
         for (text, message) in cases {
@@ -61,7 +71,9 @@ mod tests {
 
     #[test]
     fn a_file_that_is_not_there_is_named() {
-        let error = read(&InputSource::File("no/such.json".into())).unwrap_err().to_string();
+        let error = read(&InputSource::File("no/such.json".into()))
+            .unwrap_err()
+            .to_string();
         assert!(error.starts_with("no/such.json: "), "{error}");
     }
 }

@@ -16,15 +16,26 @@ pub(crate) struct Trouble {
 
 impl Trouble {
     pub(crate) fn failed(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Failed }
+        Self {
+            message: message.into(),
+            hint: None,
+            exit: Exit::Failed,
+        }
     }
 
     pub(crate) fn misuse(message: impl Into<String>) -> Self {
-        Self { message: message.into(), hint: None, exit: Exit::Misuse }
+        Self {
+            message: message.into(),
+            hint: None,
+            exit: Exit::Misuse,
+        }
     }
 
     pub(crate) fn hint(self, hint: impl Into<String>) -> Self {
-        Self { hint: Some(hint.into()), ..self }
+        Self {
+            hint: Some(hint.into()),
+            ..self
+        }
     }
 }
 
@@ -45,7 +56,9 @@ pub(crate) fn report(error: &anyhow::Error) -> Exit {
 
 fn describe(error: &anyhow::Error) -> (String, Exit) {
     let trouble = error.downcast_ref::<Trouble>();
-    let aws = error.chain().find_map(|cause| cause.downcast_ref::<AwsError>());
+    let aws = error
+        .chain()
+        .find_map(|cause| cause.downcast_ref::<AwsError>());
     let message = match aws {
         Some(aws) => format!("{error:#}").replace(&aws.message, plain_message(aws)),
         None => format!("{error:#}"),
@@ -86,11 +99,16 @@ fn aws_hint(error: &AwsError) -> Option<&'static str> {
             Some("the credentials have expired; renew them, for instance with `aws sso login`")
         }
         (
-            "InvalidClientTokenId" | "UnrecognizedClientException" | "InvalidAccessKeyId"
-            | "SignatureDoesNotMatch" | "InvalidSignatureException",
+            "InvalidClientTokenId"
+            | "UnrecognizedClientException"
+            | "InvalidAccessKeyId"
+            | "SignatureDoesNotMatch"
+            | "InvalidSignatureException",
             _,
         ) => Some("check AWS_PROFILE, AWS_ACCESS_KEY_ID and AWS_SECRET_ACCESS_KEY"),
-        (_, Class::Refused) => Some("the credentials in use may not do that; `aws sts get-caller-identity` tells whose they are"),
+        (_, Class::Refused) => Some(
+            "the credentials in use may not do that; `aws sts get-caller-identity` tells whose they are",
+        ),
         _ => None,
     }
 }
@@ -113,9 +131,18 @@ mod tests {
     #[test]
     fn a_trouble_brings_its_own_hint_and_exit_code() {
         let misuse = anyhow::Error::new(Trouble::misuse("a.json:1:2: no").hint("look there"));
-        assert_eq!(describe(&misuse), ("error: a.json:1:2: no\nhint: look there".into(), Exit::Misuse));
+        assert_eq!(
+            describe(&misuse),
+            (
+                "error: a.json:1:2: no\nhint: look there".into(),
+                Exit::Misuse
+            )
+        );
         let plain = anyhow::anyhow!("inner").context("outer");
-        assert_eq!(describe(&plain), ("error: outer: inner".into(), Exit::Failed));
+        assert_eq!(
+            describe(&plain),
+            ("error: outer: inner".into(), Exit::Failed)
+        );
     }
 
     #[test]
@@ -135,9 +162,21 @@ mod tests {
     #[test]
     fn a_refusal_and_a_dead_end_have_different_hints() {
         let hint = |code, class| aws_hint(&aws(code, class, "no"));
-        assert!(hint("AccessDenied", Class::Refused).unwrap().contains("may not"));
-        assert!(hint("ExpiredToken", Class::Other).unwrap().contains("expired"));
-        assert!(hint("RequestFailed", Class::Unavailable).unwrap().contains("AWS_ENDPOINT_URL"));
+        assert!(
+            hint("AccessDenied", Class::Refused)
+                .unwrap()
+                .contains("may not")
+        );
+        assert!(
+            hint("ExpiredToken", Class::Other)
+                .unwrap()
+                .contains("expired")
+        );
+        assert!(
+            hint("RequestFailed", Class::Unavailable)
+                .unwrap()
+                .contains("AWS_ENDPOINT_URL")
+        );
         assert_eq!(hint("ValidationError", Class::Other), None);
     }
 

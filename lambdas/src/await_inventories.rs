@@ -30,7 +30,10 @@ pub struct Output {}
 /// # Errors
 /// `Throttled`, `Unavailable`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
-    platform.runs().store_token(&input.run_id, &input.task_token).await?;
+    platform
+        .runs()
+        .store_token(&input.run_id, &input.task_token)
+        .await?;
     settling::answer_if_settled(&platform, &input.run_id).await?;
     Ok(Output {})
 }

@@ -39,7 +39,9 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     };
     let progress = platform.clients.query_progress(execution_id).await?;
     if progress.state == QueryState::Running {
-        return Ok(Output { state: QueryState::Running });
+        return Ok(Output {
+            state: QueryState::Running,
+        });
     }
     if progress.state == QueryState::Succeeded {
         query.rows = platform.clients.count_rows(execution_id).await?;

@@ -37,7 +37,9 @@ pub struct Output {
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let runs = platform.runs();
     let Some(run) = platform.readable_run(&input.run_id).await? else {
-        return Ok(Output { outcome: Outcome::Failed });
+        return Ok(Output {
+            outcome: Outcome::Failed,
+        });
     };
     // A run that was stopped is over now, whatever is still being delivered.
     runs.freeze(&run.run_id, Timestamp::now()).await?;
@@ -61,7 +63,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
 }
 
 async fn remove_table(platform: &Platform, run: &Run) -> Result<(), AwsError> {
-    let (database, table) = (&run.input.athena_database_name, &run.input.athena_table_name);
+    let (database, table) = (
+        &run.input.athena_database_name,
+        &run.input.athena_table_name,
+    );
     if run.made_table {
         platform.clients.delete_table(database, table).await?;
     }
@@ -87,7 +92,10 @@ async fn remove_query_results(platform: &Platform, run: &Run) -> Result<(), AwsE
 async fn remove_snapshot(platform: &Platform, run: &Run) -> Result<(), AwsError> {
     let objects = platform.consolidated();
     let home = &platform.settings.consolidated_bucket;
-    for prefix in [naming::snapshot_prefix(&run.run_id), naming::totals_prefix(&run.run_id)] {
+    for prefix in [
+        naming::snapshot_prefix(&run.run_id),
+        naming::totals_prefix(&run.run_id),
+    ] {
         let keys = objects.list(home, &prefix).await?;
         objects.delete(home, &keys).await?;
     }
@@ -96,5 +104,8 @@ async fn remove_snapshot(platform: &Platform, run: &Run) -> Result<(), AwsError>
 
 async fn configurations_left(platform: &Platform, run: &Run) -> Result<usize, AwsError> {
     let buckets = platform.runs().buckets(&run.run_id).await?;
-    Ok(buckets.iter().filter(|bucket| bucket.configured && !bucket.configuration_removed).count())
+    Ok(buckets
+        .iter()
+        .filter(|bucket| bucket.configured && !bucket.configuration_removed)
+        .count())
 }

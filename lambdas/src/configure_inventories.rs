@@ -48,6 +48,7 @@ pub struct Output {
 /// `Throttled`, `Unavailable`, `Conflict`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let stop_at = Instant::now() + TIME;
+    protocol::may_still_make(&platform.run(&input.run_id).await?)?;
     let runs = platform.runs();
     let destinations: BTreeMap<Region, Destination> = runs
         .destinations(&input.run_id)
@@ -63,7 +64,9 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         .collect();
     let work = Work {
         platform: &platform,
-        source: platform.clients.source_account(&platform.settings, &input.account_id),
+        source: platform
+            .clients
+            .source_account(&platform.settings, &input.account_id),
         run_id: &input.run_id,
         configuration_id: naming::configuration_id(&platform.settings.deployment, &input.run_id),
         destinations,
@@ -94,7 +97,8 @@ impl Work<'_> {
                 Err(reason) => {
                     let next = InventoryStatus::InventoryConfigurationNotCreated;
                     let runs = self.platform.runs();
-                    runs.end_discovered(self.run_id, bucket, next, Some(&reason)).await?;
+                    runs.end_discovered(self.run_id, bucket, next, Some(&reason))
+                        .await?;
                 }
             }
         }
@@ -115,8 +119,10 @@ impl Work<'_> {
     }
 
     async fn put(&self, bucket: &SourceBucket) -> Result<(), AwsError> {
-        let Ok(Destination { bucket_arn: Some(destination_arn), .. }) =
-            protocol::usable_destination(self.destinations.get(&bucket.region))
+        let Ok(Destination {
+            bucket_arn: Some(destination_arn),
+            ..
+        }) = protocol::usable_destination(self.destinations.get(&bucket.region))
         else {
             return Ok(());
         };
@@ -126,7 +132,11 @@ impl Work<'_> {
             destination_owner: &self.platform.settings.host_account,
         };
         let runs = self.platform.runs();
-        match self.source.put_configuration(&bucket.region, &bucket.bucket, &delivery).await {
+        match self
+            .source
+            .put_configuration(&bucket.region, &bucket.bucket, &delivery)
+            .await
+        {
             Ok(()) => runs.record_configured(self.run_id, bucket).await,
             Err(error) if error.is_passing() => Err(error),
             Err(error) => {
@@ -137,7 +147,9 @@ impl Work<'_> {
                 };
                 let reason = error.reason().needing("s3:PutInventoryConfiguration");
                 tracing::warn!(bucket = %bucket.bucket, %error, "no inventory configuration");
-                runs.end_in_progress(self.run_id, bucket, next, Some(&reason)).await.map(|_| ())
+                runs.end_in_progress(self.run_id, bucket, next, Some(&reason))
+                    .await
+                    .map(|_| ())
             }
         }
     }

@@ -6,16 +6,19 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
-use shared::aws::{AwsError, FoundStack, StackState};
+use shared::aws::{AwsError, Class, FoundStack, StackState};
 use shared::error::TaskError;
 use shared::ids::{AccountId, BucketName, Region, RunId};
-use shared::naming;
 use shared::run::{Destination, DestinationState, Run};
+use shared::{naming, protocol};
 
 use crate::Platform;
 
 /// The template, which is deployed as it stands in the repository.
 const TEMPLATE: &str = include_str!("../../cfn/inventory-destination.yaml");
+
+/// Accounts that fit into one parameter with room to spare.
+const ACCOUNTS_PER_PARAMETER: usize = 275;
 
 /// One Region of a run.
 #[derive(Debug, Deserialize)]
@@ -41,25 +44,29 @@ pub struct Output {
 /// `Throttled`, `Unavailable`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let run = platform.run(&input.run_id).await?;
+    protocol::may_still_make(&run)?;
     let name = naming::destination_stack(&platform.settings.deployment, &run.run_id, &input.region);
-    let mut destination =
-        match platform.runs().destination(&run.run_id, &input.region).await? {
-            Some(destination) => destination,
-            None => {
-                let fresh = Destination {
-                    region: input.region.clone(),
-                    stack: name.clone(),
-                    state: DestinationState::InProgress,
-                    bucket: None,
-                    bucket_arn: None,
-                    reason: None,
-                    seen_empty_at: None,
-                };
-                // Recorded before it is made, so that Cleanup finds it after any crash.
-                platform.runs().put_destination(&run.run_id, &fresh).await?;
-                fresh
-            }
-        };
+    let mut destination = match platform
+        .runs()
+        .destination(&run.run_id, &input.region)
+        .await?
+    {
+        Some(destination) => destination,
+        None => {
+            let fresh = Destination {
+                region: input.region.clone(),
+                stack: name.clone(),
+                state: DestinationState::InProgress,
+                bucket: None,
+                bucket_arn: None,
+                reason: None,
+                seen_empty_at: None,
+            };
+            // Recorded before it is made, so that Cleanup finds it after any crash.
+            platform.runs().put_destination(&run.run_id, &fresh).await?;
+            fresh
+        }
+    };
 
     match advance(&platform, &run, &input.region, &name).await {
         Ok(Some(stack)) => settle(&mut destination, &stack)?,
@@ -78,8 +85,13 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         tracing::warn!(region = %input.region, code = reason.code, message = reason.message,
             "destination cannot be made");
     }
-    platform.runs().put_destination(&run.run_id, &destination).await?;
-    Ok(Output { state: destination.state })
+    platform
+        .runs()
+        .put_destination(&run.run_id, &destination)
+        .await?;
+    Ok(Output {
+        state: destination.state,
+    })
 }
 
 /// The stack as it stands; `None` when it has just been started.
@@ -94,14 +106,15 @@ async fn advance(
         _ => {}
     }
     let settings = &platform.settings;
-    let accounts: Vec<String> =
-        accounts_in(platform, run, region).await?.into_iter().map(String::from).collect();
-    let parameters = BTreeMap::from([
+    let mut parameters = BTreeMap::from([
         ("DeploymentName", settings.deployment.to_string()),
         ("RunId", run.run_id.to_string()),
-        ("SourceAccounts", accounts.join(",")),
-        ("NotificationQueueArn", settings.notification_queue_arn.clone()),
+        (
+            "NotificationQueueArn",
+            settings.notification_queue_arn.clone(),
+        ),
     ]);
+    parameters.extend(source_accounts(&accounts_in(platform, run, region).await?)?);
     let tags = BTreeMap::from([
         (naming::DEPLOYMENT_TAG, settings.deployment.to_string()),
         (naming::RUN_ID_TAG, run.run_id.to_string()),
@@ -131,6 +144,31 @@ async fn accounts_in(
         .collect())
 }
 
+/// The accounts as parameters of the template: one ends at 4,096 bytes.
+fn source_accounts(
+    accounts: &BTreeSet<AccountId>,
+) -> Result<BTreeMap<&'static str, String>, AwsError> {
+    if accounts.len() > naming::SOURCE_ACCOUNTS_PARAMETERS.len() * ACCOUNTS_PER_PARAMETER {
+        return Err(AwsError {
+            operation: "CreateStack".to_owned(),
+            code: "TooManyAccounts".to_owned(),
+            message: format!(
+                "{} accounts have buckets in the Region, more than a bucket policy can name",
+                accounts.len()
+            ),
+            class: Class::Other,
+        });
+    }
+    let accounts: Vec<&str> = accounts.iter().map(AccountId::as_str).collect();
+    let chunks = accounts
+        .chunks(ACCOUNTS_PER_PARAMETER)
+        .map(|chunk| chunk.join(","));
+    Ok(naming::SOURCE_ACCOUNTS_PARAMETERS
+        .into_iter()
+        .zip(chunks)
+        .collect())
+}
+
 fn settle(destination: &mut Destination, stack: &FoundStack) -> Result<(), TaskError> {
     destination.state = match stack.state {
         StackState::Complete => DestinationState::Complete,
@@ -151,3 +189,28 @@ fn settle(destination: &mut Destination, stack: &FoundStack) -> Result<(), TaskE
     Ok(())
 }
 
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn accounts_are_spread_over_the_parameters_and_none_is_lost() {
+        let accounts = |count: u64| -> BTreeSet<AccountId> {
+            let ids = (0..count).map(|n| AccountId::try_from(format!("{n:012}")));
+            ids.collect::<Result<_, _>>().unwrap()
+        };
+        for count in [1, 275, 276, 1_100] {
+            let parameters = source_accounts(&accounts(count)).unwrap();
+            assert!(parameters.values().all(|value| value.len() <= 4_096));
+            let named: usize = parameters
+                .values()
+                .map(|value| value.split(',').count())
+                .sum();
+            assert_eq!(named as u64, count);
+        }
+        assert_eq!(
+            source_accounts(&accounts(1_101)).unwrap_err().code,
+            "TooManyAccounts"
+        );
+    }
+}

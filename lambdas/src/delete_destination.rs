@@ -44,12 +44,15 @@ pub enum Output {
 /// # Errors
 /// `Throttled`, `Unavailable`, `AccessDenied`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
-    let name = naming::destination_stack(&platform.settings.deployment, &input.run_id, &input.region);
+    let name =
+        naming::destination_stack(&platform.settings.deployment, &input.run_id, &input.region);
     let stack = match platform.clients.stack(&input.region, &name).await? {
         Some(stack) if stack.state != StackState::Gone => stack,
         _ => {
-            record(&platform, &input, |destination| destination.state = DestinationState::Deleted)
-                .await?;
+            record(&platform, &input, |destination| {
+                destination.state = DestinationState::Deleted
+            })
+            .await?;
             return Ok(Output::Deleted);
         }
     };
@@ -61,20 +64,30 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     if let Some(bucket) =
         empty_destination::destination_bucket(&platform, &input.run_id, &input.region).await?
     {
-        if !platform.clients.objects(&input.region).is_empty(&bucket).await? {
+        if !platform
+            .clients
+            .objects(&input.region)
+            .is_empty(&bucket)
+            .await?
+        {
             return Ok(Output::NotEmpty);
         }
         tracing::info!(region = %input.region, %bucket, "destination is seen to be empty");
     }
-    record(&platform, &input, |destination| destination.seen_empty_at = Some(Timestamp::now()))
-        .await?;
+    record(&platform, &input, |destination| {
+        destination.seen_empty_at = Some(Timestamp::now())
+    })
+    .await?;
     platform.clients.delete_stack(&input.region, &name).await?;
     Ok(after_start(&stack))
 }
 
 fn after_start(stack: &FoundStack) -> Output {
     if stack.status == "DELETE_FAILED" {
-        tracing::warn!(stack = stack.id, "the stack could not be deleted and is deleted again");
+        tracing::warn!(
+            stack = stack.id,
+            "the stack could not be deleted and is deleted again"
+        );
         return Output::Failed;
     }
     Output::InProgress
@@ -85,11 +98,16 @@ async fn record(
     input: &Input,
     change: impl FnOnce(&mut shared::run::Destination),
 ) -> Result<(), TaskError> {
-    if let Some(mut destination) =
-        platform.runs().destination(&input.run_id, &input.region).await?
+    if let Some(mut destination) = platform
+        .runs()
+        .destination(&input.run_id, &input.region)
+        .await?
     {
         change(&mut destination);
-        platform.runs().put_destination(&input.run_id, &destination).await?;
+        platform
+            .runs()
+            .put_destination(&input.run_id, &destination)
+            .await?;
     }
     Ok(())
 }

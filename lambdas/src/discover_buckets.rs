@@ -50,23 +50,35 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         .iter()
         .find(|account| account.id == input.account_id)
         .ok_or_else(|| {
-            TaskError::InvalidInput(format!("account_id: {} is not in the run", input.account_id))
+            TaskError::InvalidInput(format!(
+                "account_id: {} is not in the run",
+                input.account_id
+            ))
         })?;
-    let source = platform.clients.source_account(&platform.settings, &account.id);
+    let source = platform
+        .clients
+        .source_account(&platform.settings, &account.id);
     let sorted = match sort_out(&platform, &run, account, &source).await {
         Ok(sorted) => sorted,
         Err(error) if error.is_passing() => return Err(error.into()),
         Err(error) => {
             tracing::warn!(account = %account.id, %error, "account cannot be read");
-            let record =
-                Account { account: account.id.clone(), reason: Some(account_reason(&error)) };
+            let record = Account {
+                account: account.id.clone(),
+                reason: Some(account_reason(&error)),
+            };
             platform.runs().put_account(&run.run_id, &record).await?;
             return Ok(Output { source_buckets: 0 });
         }
     };
 
     if run.input.is_smoke_test {
-        add_regions(&platform, &run, sorted.candidates.iter().map(|(_, region)| region)).await?;
+        add_regions(
+            &platform,
+            &run,
+            sorted.candidates.iter().map(|(_, region)| region),
+        )
+        .await?;
         record_read(&platform, &run, account).await?;
         return Ok(Output { source_buckets: 0 });
     }
@@ -76,8 +88,13 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         .try_collect()
         .await?;
     platform.runs().add_buckets(&run.run_id, &buckets).await?;
-    platform.runs().put_left_out(&run.run_id, &sorted.left_out).await?;
-    let open = buckets.iter().filter(|bucket| protocol::needs_configuration(bucket));
+    platform
+        .runs()
+        .put_left_out(&run.run_id, &sorted.left_out)
+        .await?;
+    let open = buckets
+        .iter()
+        .filter(|bucket| protocol::needs_configuration(bucket));
     add_regions(&platform, &run, open.map(|bucket| &bucket.region)).await?;
     record_read(&platform, &run, account).await?;
     tracing::info!(
@@ -86,7 +103,9 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         left_out = sorted.left_out.len(),
         "buckets discovered"
     );
-    Ok(Output { source_buckets: buckets.len() })
+    Ok(Output {
+        source_buckets: buckets.len(),
+    })
 }
 
 struct Sorted {
@@ -101,7 +120,10 @@ async fn sort_out(
     source: &SourceAccount<'_>,
 ) -> Result<Sorted, AwsError> {
     let settings = &platform.settings;
-    let mut sorted = Sorted { candidates: Vec::new(), left_out: Vec::new() };
+    let mut sorted = Sorted {
+        candidates: Vec::new(),
+        left_out: Vec::new(),
+    };
     for bucket in source.buckets().await? {
         if account.id == settings.host_account
             && naming::is_own_bucket(&settings.deployment, &settings.host_account, &bucket.name)
@@ -158,8 +180,11 @@ async fn look_at(
 }
 
 fn account_reason(error: &AwsError) -> Reason {
-    let permission =
-        if error.message.contains("AssumeRole") { "sts:AssumeRole" } else { "s3:ListAllMyBuckets" };
+    let permission = if error.message.contains("AssumeRole") {
+        "sts:AssumeRole"
+    } else {
+        "s3:ListAllMyBuckets"
+    };
     error.reason().needing(permission)
 }
 
@@ -180,6 +205,9 @@ async fn record_read(
     run: &Run,
     account: &AccountInput,
 ) -> Result<(), AwsError> {
-    let record = Account { account: account.id.clone(), reason: None };
+    let record = Account {
+        account: account.id.clone(),
+        reason: None,
+    };
     platform.runs().put_account(&run.run_id, &record).await
 }

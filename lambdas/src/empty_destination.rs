@@ -44,7 +44,9 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     };
     let objects = platform.clients.objects(&input.region);
     let emptied = objects.empty_bucket(&bucket, Instant::now() + TIME).await?;
-    Ok(Output { finished: emptied == Emptied::Whole })
+    Ok(Output {
+        finished: emptied == Emptied::Whole,
+    })
 }
 
 /// The destination's bucket: as the stack says, so that a damaged record does not matter. `None`

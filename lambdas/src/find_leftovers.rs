@@ -1,16 +1,21 @@
 //! Finds the next run that left something: by the record of runs, and besides by the tags of our
 //! stacks in every enabled Region, so that it also finds what no record tells of.
 //!
-//! May be repeated: it only reads.
+//! The run it finds is over from then on: a task of a stopped execution that is still under way makes
+//! nothing for it any more.
+//!
+//! May be repeated: a run that is over stays so.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, FoundStack};
 use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
+use shared::naming;
 use shared::run::{DestinationState, Run};
 
 use crate::Platform;
@@ -52,7 +57,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         (Some(run_id), _) => Some(run_id.clone()),
         (None, Some(execution_arn)) => {
             let runs = platform.runs().runs().await?;
-            let Some(run) = runs.into_iter().find(|run| run.execution_arn == *execution_arn) else {
+            let Some(run) = runs
+                .into_iter()
+                .find(|run| run.execution_arn == *execution_arn)
+            else {
                 return Ok(Output::default());
             };
             Some(run.run_id)
@@ -72,9 +80,13 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     let mut candidates: BTreeSet<RunId> = stacks.keys().cloned().collect();
     let runs = platform.runs().runs().await?;
     candidates.extend(
-        runs.iter().filter(|run| run.cleaned_up_at.is_none()).map(|run| run.run_id.clone()),
+        runs.iter()
+            .filter(|run| run.cleaned_up_at.is_none())
+            .map(|run| run.run_id.clone()),
     );
-    let behind = candidates.into_iter().filter(|run_id| input.after.as_ref() < Some(run_id));
+    let behind = candidates
+        .into_iter()
+        .filter(|run_id| input.after.as_ref() < Some(run_id));
     for run_id in behind {
         let recorded = runs.iter().find(|run| run.run_id == run_id);
         if let Some(run) = recorded
@@ -94,7 +106,10 @@ async fn tagged_stacks(platform: &Platform) -> Result<Stacks, AwsError> {
     let per_region: Vec<_> = futures::stream::iter(regions)
         .map(|region| async move {
             let deployment = &platform.settings.deployment;
-            let found = platform.clients.destination_stacks(&region, deployment).await?;
+            let found = platform
+                .clients
+                .destination_stacks(&region, deployment)
+                .await?;
             Ok::<_, AwsError>((region, found))
         })
         .buffer_unordered(CONCURRENCY)
@@ -103,7 +118,10 @@ async fn tagged_stacks(platform: &Platform) -> Result<Stacks, AwsError> {
     let mut stacks = Stacks::new();
     for (region, found) in per_region {
         for (run_id, stack) in found {
-            stacks.entry(run_id).or_default().push((region.clone(), stack));
+            stacks
+                .entry(run_id)
+                .or_default()
+                .push((region.clone(), stack));
         }
     }
     Ok(stacks)
@@ -127,8 +145,18 @@ async fn describe(
     let mut accounts = BTreeSet::new();
     let mut regions = BTreeSet::new();
     for (region, stack) in stacks {
-        let named = stack.parameters.get("SourceAccounts").cloned().unwrap_or_default();
-        accounts.extend(named.split(',').filter_map(|id| AccountId::try_from(id.trim()).ok()));
+        for name in naming::SOURCE_ACCOUNTS_PARAMETERS {
+            let named = stack
+                .parameters
+                .get(name)
+                .map(String::as_str)
+                .unwrap_or_default();
+            accounts.extend(
+                named
+                    .split(',')
+                    .filter_map(|id| AccountId::try_from(id.trim()).ok()),
+            );
+        }
         regions.insert(region);
     }
     match platform.readable_run(&run_id).await? {
@@ -136,6 +164,7 @@ async fn describe(
             return Ok(Output::default());
         }
         Some(run) => {
+            platform.runs().freeze(&run_id, Timestamp::now()).await?;
             accounts.extend(run.input.accounts.into_iter().map(|account| account.id));
             let destinations = platform.runs().destinations(&run_id).await?;
             let left = destinations
@@ -147,5 +176,9 @@ async fn describe(
         None if regions.is_empty() => return Ok(Output::default()),
         None => {}
     }
-    Ok(Output { run_id: Some(run_id), accounts, regions })
+    Ok(Output {
+        run_id: Some(run_id),
+        accounts,
+        regions,
+    })
 }

@@ -57,7 +57,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         },
     );
     let taken = taken_names(&platform, &input, checked.as_ref().ok()).await?;
-    let Checked { input: run_input, mut warnings } = match checked {
+    let Checked {
+        input: run_input,
+        mut warnings,
+    } = match checked {
         Ok(checked) if taken.is_empty() => checked,
         Ok(_) => return Err(refusal(taken)),
         Err(mut problems) => {
@@ -88,7 +91,12 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     };
     match platform.runs().open(&run).await? {
         Opened::Open(run) => Ok(Output {
-            accounts: run.input.accounts.iter().map(|account| account.id.clone()).collect(),
+            accounts: run
+                .input
+                .accounts
+                .iter()
+                .map(|account| account.id.clone())
+                .collect(),
             is_smoke_test: run.input.is_smoke_test,
             status_refresh_seconds: run.input.status_refresh_minutes * 60,
             run_id: run.run_id,
@@ -155,11 +163,15 @@ async fn unverified_addresses(
     platform: &Platform,
     input: &RunInput,
 ) -> Result<Vec<Problem>, TaskError> {
-    let mut addresses = vec![("sender_email_address".to_owned(), &input.sender_email_address)];
+    let mut addresses = vec![(
+        "sender_email_address".to_owned(),
+        &input.sender_email_address,
+    )];
     if platform.clients.mail_is_sandboxed().await? {
         let recipients = input.recipient_email_addresses.iter().enumerate();
         addresses.extend(
-            recipients.map(|(index, address)| (format!("recipient_email_addresses[{index}]"), address)),
+            recipients
+                .map(|(index, address)| (format!("recipient_email_addresses[{index}]"), address)),
         );
     }
     let mut warnings = Vec::new();

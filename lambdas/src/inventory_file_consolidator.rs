@@ -44,7 +44,12 @@ async fn take_file(
     message: FileMessage,
     receives: u32,
 ) -> Result<(), TaskError> {
-    let FileMessage { run_id, account_id, bucket, file: name } = message;
+    let FileMessage {
+        run_id,
+        account_id,
+        bucket,
+        file: name,
+    } = message;
     let runs = platform.runs();
     let file = runs.file(&run_id, &bucket, &name).await?;
     let bucket = runs.bucket(&run_id, &account_id, &bucket).await?;
@@ -67,13 +72,18 @@ async fn take_file(
             let reason = Reason::new("FileMissing", format!("{} did not come", file.key));
             return settling::refuse(platform, &run_id, &bucket, &reason).await;
         }
-        return Err(TaskError::Unavailable(format!("{} is not there yet", file.key)));
+        return Err(TaskError::Unavailable(format!(
+            "{} is not there yet",
+            file.key
+        )));
     };
     match verified(&file, delivered) {
         Ok((consolidated, rows)) => {
             count(platform, &run_id, &bucket, &name, consolidated, rows).await
         }
-        Err(Verdict::Refused(reason)) => settling::refuse(platform, &run_id, &bucket, &reason).await,
+        Err(Verdict::Refused(reason)) => {
+            settling::refuse(platform, &run_id, &bucket, &reason).await
+        }
         Err(Verdict::Error(error)) => Err(error),
     }
 }
@@ -87,15 +97,25 @@ enum Verdict {
 
 /// Verifies the file and rewrites it; gives the totals and the rewritten bytes.
 fn verified(file: &InventoryFile, delivered: Bytes) -> Result<(Consolidated, Bytes), Verdict> {
-    let expected = ManifestFile { key: file.key.clone(), size: file.size, md5: file.md5 };
+    let expected = ManifestFile {
+        key: file.key.clone(),
+        size: file.size,
+        md5: file.md5,
+    };
     consolidation::verify_file(&expected, &delivered).map_err(|mismatch| {
-        Verdict::Refused(Reason::new("FileMismatch", format!("{}: {mismatch}", file.key)))
+        Verdict::Refused(Reason::new(
+            "FileMismatch",
+            format!("{}: {mismatch}", file.key),
+        ))
     })?;
     let mut rewritten = Vec::with_capacity(delivered.len());
-    let described =
-        Delivered { source_bucket: &file.bucket, format: file.format, schema: &file.schema };
-    let consolidated = consolidation::consolidate(described, delivered, &mut rewritten)
-        .map_err(|error| {
+    let described = Delivered {
+        source_bucket: &file.bucket,
+        format: file.format,
+        schema: &file.schema,
+    };
+    let consolidated =
+        consolidation::consolidate(described, delivered, &mut rewritten).map_err(|error| {
             let message = format!("{}: {error}", file.key);
             if error.is_fault_of_the_file() {
                 Verdict::Refused(Reason::new("UnreadableFile", message))
@@ -122,8 +142,12 @@ async fn count(
     let totals = serde_json::to_vec(&consolidated.totals)
         .map_err(|error| TaskError::Internal(error.to_string()))?;
     let bytes = rows.len();
-    objects.put(home, &rows_key, "application/vnd.apache.parquet", rows).await?;
-    objects.put(home, &totals_key, "application/json", Bytes::from(totals)).await?;
+    objects
+        .put(home, &rows_key, "application/vnd.apache.parquet", rows)
+        .await?;
+    objects
+        .put(home, &totals_key, "application/json", Bytes::from(totals))
+        .await?;
 
     let content = FileContent {
         rows: consolidated.rows,
@@ -131,7 +155,11 @@ async fn count(
         bytes: consolidated.totals.all.version_bytes,
         undecodable_keys: consolidated.undecodable_keys,
     };
-    match platform.runs().count_file(run_id, bucket, name, content).await? {
+    match platform
+        .runs()
+        .count_file(run_id, bucket, name, content)
+        .await?
+    {
         FileCount::Counted => {
             tracing::info!(%run_id, file = rows_key, rows = content.rows, bytes,
                 "inventory file consolidated");
@@ -160,9 +188,10 @@ async fn discard_if_stray(
     let runs = platform.runs();
     let belongs = match runs.bucket(run_id, &bucket.account, &bucket.bucket).await? {
         Some(now) if now.status == InventoryStatus::Done => true,
-        Some(now) if now.status == InventoryStatus::InProgress => {
-            runs.run(run_id).await?.is_some_and(|run| run.frozen_at.is_none())
-        }
+        Some(now) if now.status == InventoryStatus::InProgress => runs
+            .run(run_id)
+            .await?
+            .is_some_and(|run| run.frozen_at.is_none()),
         _ => false,
     };
     if belongs {
@@ -170,6 +199,9 @@ async fn discard_if_stray(
     }
     tracing::info!(%run_id, file = rows_key, "rows came too late and are deleted");
     let home = &platform.settings.consolidated_bucket;
-    platform.consolidated().delete(home, &[rows_key.to_owned()]).await?;
+    platform
+        .consolidated()
+        .delete(home, &[rows_key.to_owned()])
+        .await?;
     Ok(())
 }

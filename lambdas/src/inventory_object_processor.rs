@@ -87,9 +87,13 @@ async fn take_report(
     };
     let destination = runs.destination(&run_id, &bucket.region).await?;
     let manifest_key = location.manifest_key();
-    if let Err(why) =
-        protocol::is_awaited(&run, &bucket, destination.as_ref(), delivered_to, &manifest_key)
-    {
+    if let Err(why) = protocol::is_awaited(
+        &run,
+        &bucket,
+        destination.as_ref(),
+        delivered_to,
+        &manifest_key,
+    ) {
         // The last of a bucket's messages may have been answered only half.
         settling::answer_if_settled(platform, &run_id).await?;
         return ignore(why);
@@ -103,7 +107,9 @@ async fn take_report(
             let reason = Reason::new("ManifestMissing", format!("{manifest_key} did not come"));
             return settling::refuse(platform, &run_id, &bucket, &reason).await;
         }
-        return Err(TaskError::Unavailable(format!("{manifest_key} is not there yet")));
+        return Err(TaskError::Unavailable(format!(
+            "{manifest_key} is not there yet"
+        )));
     };
     match protocol::check_manifest(location, delivered_to, &manifest, &checksum) {
         Ok(manifest) => queue_files(platform, &run_id, &bucket, &manifest_key, manifest).await,
@@ -120,8 +126,15 @@ async fn queue_files(
 ) -> Result<(), TaskError> {
     let runs = platform.runs();
     let count = manifest.files.len() as u64;
-    if runs.claim_report(run_id, bucket, manifest_key, count).await? == ReportClaim::NotWanted {
-        tracing::info!(manifest_key, "report ignored: the bucket took another or has ended");
+    if runs
+        .claim_report(run_id, bucket, manifest_key, count)
+        .await?
+        == ReportClaim::NotWanted
+    {
+        tracing::info!(
+            manifest_key,
+            "report ignored: the bucket took another or has ended"
+        );
         return Ok(());
     }
     if manifest.files.is_empty() {
@@ -159,7 +172,10 @@ async fn queue_files(
     }
     // The records first: a message finds its file.
     runs.add_files(run_id, &files).await?;
-    platform.clients.send_messages(&platform.settings.file_queue_url, &messages).await?;
+    platform
+        .clients
+        .send_messages(&platform.settings.file_queue_url, &messages)
+        .await?;
     tracing::info!(%run_id, bucket = %bucket.bucket, files = count, "report verified");
     Ok(())
 }

@@ -38,8 +38,14 @@ pub fn input_fields() -> BTreeMap<&'static str, Vec<String>> {
     BTreeMap::from([
         ("initialize", fields_of::<initialize::Input>()),
         ("discover-buckets", fields_of::<discover_buckets::Input>()),
-        ("create-destination", fields_of::<create_destination::Input>()),
-        ("configure-inventories", fields_of::<configure_inventories::Input>()),
+        (
+            "create-destination",
+            fields_of::<create_destination::Input>(),
+        ),
+        (
+            "configure-inventories",
+            fields_of::<configure_inventories::Input>(),
+        ),
         ("seed-smoke-test", fields_of::<seed_smoke_test::Input>()),
         ("await-inventories", fields_of::<await_inventories::Input>()),
         ("refresh-statuses", fields_of::<refresh_statuses::Input>()),
@@ -47,9 +53,15 @@ pub fn input_fields() -> BTreeMap<&'static str, Vec<String>> {
         ("run-query", fields_of::<run_query::Input>()),
         ("check-query", fields_of::<check_query::Input>()),
         ("send-summary", fields_of::<send_summary::Input>()),
-        ("remove-inventories", fields_of::<remove_inventories::Input>()),
+        (
+            "remove-inventories",
+            fields_of::<remove_inventories::Input>(),
+        ),
         ("empty-destination", fields_of::<empty_destination::Input>()),
-        ("delete-destination", fields_of::<delete_destination::Input>()),
+        (
+            "delete-destination",
+            fields_of::<delete_destination::Input>(),
+        ),
         ("close-run", fields_of::<close_run::Input>()),
         ("find-leftovers", fields_of::<find_leftovers::Input>()),
     ])
@@ -61,7 +73,12 @@ fn fields_of<T: DeserializeOwned>() -> Vec<String> {
         .err()
         .map(|error| error.to_string())
         .unwrap_or_default();
-    refusal.split('`').skip(3).step_by(2).map(str::to_owned).collect()
+    refusal
+        .split('`')
+        .skip(3)
+        .step_by(2)
+        .map(str::to_owned)
+        .collect()
 }
 
 #[cfg(test)]

@@ -56,7 +56,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     merge_totals(&platform, &run, &buckets).await?;
     make_table(&platform, &run, &buckets).await?;
     let query_count = prepare_queries(&platform, &run).await?;
-    let done = buckets.iter().filter(|bucket| bucket.status == InventoryStatus::Done).count();
+    let done = buckets
+        .iter()
+        .filter(|bucket| bucket.status == InventoryStatus::Done)
+        .count();
     tracing::info!(done, of = buckets.len(), "snapshot published");
     Ok(Output { query_count })
 }
@@ -68,7 +71,8 @@ async fn explained(platform: &Platform, run: &Run) -> Result<Vec<SourceBucket>, 
     for bucket in &mut buckets {
         if bucket.status == InventoryStatus::InProgress {
             let reason = protocol::overdue(bucket, run.deadline);
-            runs.explain_in_progress(&run.run_id, bucket, &reason).await?;
+            runs.explain_in_progress(&run.run_id, bucket, &reason)
+                .await?;
             bucket.reason = Some(reason);
         }
     }
@@ -82,7 +86,10 @@ async fn delete_stray_rows(
 ) -> Result<(), AwsError> {
     let objects = platform.consolidated();
     let home = &platform.settings.consolidated_bucket;
-    for bucket in buckets.iter().filter(|bucket| protocol::has_stray_rows(bucket)) {
+    for bucket in buckets
+        .iter()
+        .filter(|bucket| protocol::has_stray_rows(bucket))
+    {
         let keys = objects.list(home, &location(run, bucket)).await?;
         objects.delete(home, &keys).await?;
     }
@@ -97,7 +104,10 @@ async fn merge_totals(
     let objects = platform.consolidated();
     let home = &platform.settings.consolidated_bucket;
     let mut keys = Vec::new();
-    for bucket in buckets.iter().filter(|bucket| bucket.status == InventoryStatus::Done) {
+    for bucket in buckets
+        .iter()
+        .filter(|bucket| bucket.status == InventoryStatus::Done)
+    {
         let prefix = naming::file_totals_key(&run.run_id, &bucket.account, &bucket.bucket, "");
         let prefix = prefix.trim_end_matches(".json");
         keys.extend(objects.list(home, prefix).await?);
@@ -114,9 +124,15 @@ async fn merge_totals(
         totals.merge(part);
         totals.compact();
     }
-    let body = serde_json::to_vec(&totals).map_err(|error| TaskError::Internal(error.to_string()))?;
+    let body =
+        serde_json::to_vec(&totals).map_err(|error| TaskError::Internal(error.to_string()))?;
     objects
-        .put(home, &naming::run_totals_key(&run.run_id), "application/json", Bytes::from(body))
+        .put(
+            home,
+            &naming::run_totals_key(&run.run_id),
+            "application/json",
+            Bytes::from(body),
+        )
         .await?;
     Ok(())
 }
@@ -127,7 +143,10 @@ async fn make_table(
     buckets: &[SourceBucket],
 ) -> Result<(), TaskError> {
     let (clients, runs) = (&platform.clients, platform.runs());
-    let (database, table) = (&run.input.athena_database_name, &run.input.athena_table_name);
+    let (database, table) = (
+        &run.input.athena_database_name,
+        &run.input.athena_table_name,
+    );
     if !clients.database_exists(database).await? {
         runs.record_making_database(&run.run_id).await?;
         clients.create_database(database).await?;
@@ -145,7 +164,9 @@ async fn make_table(
     let place = |prefix: String| format!("s3://{home}/{prefix}");
     let description = format!("S3Insights run {}", run.run_id);
     let whole = place(naming::snapshot_prefix(&run.run_id));
-    clients.create_table(database, table, &whole, &description).await?;
+    clients
+        .create_table(database, table, &whole, &description)
+        .await?;
     let partitions: Vec<Partition> = buckets
         .iter()
         .filter(|bucket| bucket.status == InventoryStatus::Done && bucket.files != Some(0))
@@ -156,7 +177,9 @@ async fn make_table(
             location: place(location(run, bucket)),
         })
         .collect();
-    clients.create_partitions(database, table, &partitions).await?;
+    clients
+        .create_partitions(database, table, &partitions)
+        .await?;
     Ok(())
 }
 
@@ -177,7 +200,11 @@ async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskEr
                 let query = catalogue::find(catalog).ok_or_else(|| {
                     TaskError::Internal(format!("query {catalog} left the catalogue"))
                 })?;
-                (query.title.to_owned(), Some(query.tells.to_owned()), query.sql)
+                (
+                    query.title.to_owned(),
+                    Some(query.tells.to_owned()),
+                    query.sql,
+                )
             }
         };
         let query = Query {

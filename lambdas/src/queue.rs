@@ -30,7 +30,11 @@ where
         });
         if let Some(receipt) = &message.receipt_handle {
             let seconds = protocol::retry_delay_seconds(receives);
-            if let Err(error) = platform.clients.delay_message(queue_url, receipt, seconds).await {
+            if let Err(error) = platform
+                .clients
+                .delay_message(queue_url, receipt, seconds)
+                .await
+            {
                 tracing::warn!(%error, "message comes back after the queue's own timeout");
             }
         }

@@ -16,7 +16,7 @@ use shared::run::{Destination, Run, SourceBucket};
 use shared::status::{InventoryStatus, Reason};
 use shared::{naming, protocol};
 
-use crate::Platform;
+use crate::{Platform, settling};
 
 /// Buckets looked at at once.
 const CONCURRENCY: usize = 20;
@@ -61,7 +61,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         let mut open: Vec<SourceBucket> = runs.buckets(&run.run_id).await?;
         open.retain(|bucket| {
             bucket.status == InventoryStatus::InProgress
-                && input.cursor.as_ref().is_none_or(|cursor| position(bucket) > *cursor)
+                && input
+                    .cursor
+                    .as_ref()
+                    .is_none_or(|cursor| position(bucket) > *cursor)
         });
         open.sort_by_key(position);
         for batch in open.chunks(BATCH) {
@@ -81,7 +84,15 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     }
     let run = platform.run(&input.run_id).await?;
     let wait = protocol::wait(&run, Timestamp::now());
-    Ok(Output { settled: wait.settled, deadline_passed: wait.deadline_passed, cursor })
+    if cursor.is_none() && (wait.settled || wait.deadline_passed) {
+        // The waiting state ends with the look that found nothing more to wait for.
+        settling::answer(&platform, &run).await?;
+    }
+    Ok(Output {
+        settled: wait.settled,
+        deadline_passed: wait.deadline_passed,
+        cursor,
+    })
 }
 
 /// Where a bucket stands in the order of the look.
@@ -99,7 +110,10 @@ async fn refresh(
         Ok(None) => Ok(()),
         Ok(Some((next, reason))) => {
             tracing::info!(bucket = %bucket.bucket, status = next.name(), "bucket has changed");
-            platform.runs().end_in_progress(&run.run_id, bucket, next, reason.as_ref()).await?;
+            platform
+                .runs()
+                .end_in_progress(&run.run_id, bucket, next, reason.as_ref())
+                .await?;
             Ok(())
         }
         // The next look will tell.
@@ -118,16 +132,24 @@ async fn look_at(
     bucket: &SourceBucket,
     destinations: &[Destination],
 ) -> Result<Option<(InventoryStatus, Option<Reason>)>, AwsError> {
-    let source = platform.clients.source_account(&platform.settings, &bucket.account);
+    let source = platform
+        .clients
+        .source_account(&platform.settings, &bucket.account);
     let id = naming::configuration_id(&platform.settings.deployment, &run.run_id);
-    match source.has_configuration(&bucket.region, &bucket.bucket, &id).await {
+    match source
+        .has_configuration(&bucket.region, &bucket.bucket, &id)
+        .await
+    {
         Ok(true) => {}
         Ok(false) => {
             // Somebody removed it, so no report would come.
-            let destination =
-                destinations.iter().find(|destination| destination.region == bucket.region);
-            if let Ok(Destination { bucket_arn: Some(arn), .. }) =
-                protocol::usable_destination(destination)
+            let destination = destinations
+                .iter()
+                .find(|destination| destination.region == bucket.region);
+            if let Ok(Destination {
+                bucket_arn: Some(arn),
+                ..
+            }) = protocol::usable_destination(destination)
             {
                 let delivery = Delivery {
                     id: &id,
@@ -135,7 +157,9 @@ async fn look_at(
                     destination_owner: &platform.settings.host_account,
                 };
                 tracing::warn!(bucket = %bucket.bucket, "inventory configuration was removed");
-                source.put_configuration(&bucket.region, &bucket.bucket, &delivery).await?;
+                source
+                    .put_configuration(&bucket.region, &bucket.bucket, &delivery)
+                    .await?;
             }
         }
         Err(error) => return ended(error, "s3:GetInventoryConfiguration").map(Some),
@@ -148,10 +172,7 @@ async fn look_at(
     }
 }
 
-fn ended(
-    error: AwsError,
-    permission: &str,
-) -> Result<(InventoryStatus, Option<Reason>), AwsError> {
+fn ended(error: AwsError, permission: &str) -> Result<(InventoryStatus, Option<Reason>), AwsError> {
     let next = match error.class {
         Class::Missing => InventoryStatus::BucketNotAvailable,
         Class::Refused => InventoryStatus::BucketAccessLost,

@@ -46,9 +46,16 @@ pub struct Output {
 /// `Throttled`, `Unavailable`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let stop_at = Instant::now() + TIME;
-    let source = platform.clients.source_account(&platform.settings, &input.account_id);
+    let source = platform
+        .clients
+        .source_account(&platform.settings, &input.account_id);
     let recorded = match platform.readable_run(&input.run_id).await? {
-        Some(_) => Some(platform.runs().buckets_of(&input.run_id, &input.account_id).await?),
+        Some(_) => Some(
+            platform
+                .runs()
+                .buckets_of(&input.run_id, &input.account_id)
+                .await?,
+        ),
         None => None,
     };
     let work = Work {
@@ -95,7 +102,8 @@ impl Work<'_> {
                 .map(|bucket| async move {
                     if self.remove(&bucket.region, &bucket.bucket).await? {
                         let runs = self.platform.runs();
-                        runs.record_configuration_removed(self.run_id, bucket).await?;
+                        runs.record_configuration_removed(self.run_id, bucket)
+                            .await?;
                     }
                     Ok(())
                 })
@@ -139,7 +147,11 @@ impl Work<'_> {
 
     /// Whether the configuration is gone; `false` when we are refused.
     async fn remove(&self, region: &Region, bucket: &BucketName) -> Result<bool, AwsError> {
-        match self.source.remove_configuration(region, bucket, &self.id).await {
+        match self
+            .source
+            .remove_configuration(region, bucket, &self.id)
+            .await
+        {
             Ok(()) => Ok(true),
             Err(error) if error.is_passing() => Err(error),
             Err(error) => {

@@ -38,6 +38,7 @@ pub struct Output {
 /// `Throttled`, `Unavailable`, `AccessDenied`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let run = platform.run(&input.run_id).await?;
+    protocol::may_still_make(&run)?;
     let runs = platform.runs();
     let mut reports = 0;
     for region in &run.regions {
@@ -46,11 +47,13 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             naming::smoke_test_bucket(&run.run_id, region),
             region.clone(),
         );
-        runs.add_buckets(&run.run_id, std::slice::from_ref(&bucket)).await?;
+        runs.add_buckets(&run.run_id, std::slice::from_ref(&bucket))
+            .await?;
         let destination = runs.destination(&run.run_id, region).await?;
         match protocol::usable_destination(destination.as_ref()) {
             Ok(destination) => {
-                runs.begin(&run.run_id, std::slice::from_ref(&bucket)).await?;
+                runs.begin(&run.run_id, std::slice::from_ref(&bucket))
+                    .await?;
                 if let Some(destination) = &destination.bucket {
                     deliver(&platform, &run, region, &bucket, destination).await?;
                     reports += 1;
@@ -58,7 +61,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             }
             Err(reason) => {
                 let next = InventoryStatus::InventoryConfigurationNotCreated;
-                runs.end_discovered(&run.run_id, &bucket, next, Some(&reason)).await?;
+                runs.end_discovered(&run.run_id, &bucket, next, Some(&reason))
+                    .await?;
             }
         }
     }
@@ -82,7 +86,9 @@ async fn deliver(
     let objects = platform.clients.objects(region);
     // In the order in which S3 writes them: the checksum says that the rest is there.
     for (key, content_type, body) in report.objects {
-        objects.put(destination, &key, content_type, Bytes::from(body)).await?;
+        objects
+            .put(destination, &key, content_type, Bytes::from(body))
+            .await?;
     }
     Ok(())
 }

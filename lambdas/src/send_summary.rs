@@ -57,14 +57,18 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     runs.record_outcome(&run.run_id, summary.outcome).await?;
     send(&platform, &run, &summary).await?;
     tracing::info!(outcome = summary.outcome.name(), "summary ready");
-    Ok(Output { outcome: summary.outcome })
+    Ok(Output {
+        outcome: summary.outcome,
+    })
 }
 
 /// The totals of the snapshot; `None` when the run broke off before there was one.
 async fn totals(platform: &Platform, run: &Run) -> Result<Option<Totals>, TaskError> {
     let key = naming::run_totals_key(&run.run_id);
     let home = &platform.settings.consolidated_bucket;
-    let Some(body) = platform.consolidated().get(home, &key).await? else { return Ok(None) };
+    let Some(body) = platform.consolidated().get(home, &key).await? else {
+        return Ok(None);
+    };
     serde_json::from_slice(&body)
         .map(Some)
         .map_err(|error| TaskError::Internal(format!("totals {key}: {error}")))
@@ -75,13 +79,24 @@ async fn store(platform: &Platform, run: &Run, summary: &Summary) -> Result<(), 
         serde_json::to_vec(summary).map_err(|error| TaskError::Internal(error.to_string()))?;
     let forms = [
         ("json", "application/json", json),
-        ("html", "text/html; charset=utf-8", summary.html().into_bytes()),
-        ("txt", "text/plain; charset=utf-8", summary.text().into_bytes()),
+        (
+            "html",
+            "text/html; charset=utf-8",
+            summary.html().into_bytes(),
+        ),
+        (
+            "txt",
+            "text/plain; charset=utf-8",
+            summary.text().into_bytes(),
+        ),
     ];
     for (form, content_type, body) in forms {
         let key = naming::summary_key(&run.run_id, form);
         let home = &platform.settings.consolidated_bucket;
-        platform.consolidated().put(home, &key, content_type, Bytes::from(body)).await?;
+        platform
+            .consolidated()
+            .put(home, &key, content_type, Bytes::from(body))
+            .await?;
     }
     Ok(())
 }

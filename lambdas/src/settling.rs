@@ -3,7 +3,7 @@
 
 use shared::error::TaskError;
 use shared::ids::RunId;
-use shared::run::SourceBucket;
+use shared::run::{Run, SourceBucket};
 use shared::status::{InventoryStatus, Reason};
 use shared::{naming, protocol};
 
@@ -15,14 +15,23 @@ pub(crate) async fn answer_if_settled(
     platform: &Platform,
     run_id: &RunId,
 ) -> Result<(), TaskError> {
-    let Some(run) = platform.runs().run(run_id).await? else { return Ok(()) };
+    let Some(run) = platform.runs().run(run_id).await? else {
+        return Ok(());
+    };
     if !run.is_settled() {
         return Ok(());
     }
-    let Some(token) = &run.task_token else { return Ok(()) };
-    let output = serde_json::json!({ "settled": true });
+    answer(platform, &run).await
+}
+
+/// Answers the waiting Harvester, if it waits.
+pub(crate) async fn answer(platform: &Platform, run: &Run) -> Result<(), TaskError> {
+    let Some(token) = &run.task_token else {
+        return Ok(());
+    };
+    let output = serde_json::json!({ "settled": run.is_settled() });
     if platform.clients.answer_token(token, &output).await? {
-        tracing::info!("all buckets are settled");
+        tracing::info!(in_progress = run.in_progress, "the wait is over");
     }
     Ok(())
 }
@@ -38,9 +47,17 @@ pub(crate) async fn remove_configuration(
         return Ok(());
     }
     let id = naming::configuration_id(&platform.settings.deployment, run_id);
-    let source = platform.clients.source_account(&platform.settings, &bucket.account);
-    match source.remove_configuration(&bucket.region, &bucket.bucket, &id).await {
-        Ok(()) => Ok(platform.runs().record_configuration_removed(run_id, bucket).await?),
+    let source = platform
+        .clients
+        .source_account(&platform.settings, &bucket.account);
+    match source
+        .remove_configuration(&bucket.region, &bucket.bucket, &id)
+        .await
+    {
+        Ok(()) => Ok(platform
+            .runs()
+            .record_configuration_removed(run_id, bucket)
+            .await?),
         Err(error) => {
             tracing::warn!(bucket = %bucket.bucket, %error,
                 "inventory configuration stays until Cleanup");
@@ -65,7 +82,10 @@ pub(crate) async fn after_end_if_ended(
     run_id: &RunId,
     bucket: &SourceBucket,
 ) -> Result<(), TaskError> {
-    let now = platform.runs().bucket(run_id, &bucket.account, &bucket.bucket).await?;
+    let now = platform
+        .runs()
+        .bucket(run_id, &bucket.account, &bucket.bucket)
+        .await?;
     match now {
         Some(now) if now.status != InventoryStatus::InProgress => {
             after_end(platform, run_id, &now).await
@@ -84,7 +104,10 @@ pub(crate) async fn refuse(
     tracing::warn!(%run_id, bucket = %bucket.bucket, code = reason.code, message = reason.message,
         "report does not verify");
     let next = InventoryStatus::VerificationFailed;
-    platform.runs().end_in_progress(run_id, bucket, next, Some(reason)).await?;
+    platform
+        .runs()
+        .end_in_progress(run_id, bucket, next, Some(reason))
+        .await?;
     after_end(platform, run_id, bucket).await
 }
 

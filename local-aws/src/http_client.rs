@@ -20,10 +20,17 @@ pub(crate) async fn send(
         Some(value) => serde_json::to_vec(value)?,
         None => Vec::new(),
     };
-    let request = Request::builder().method(method).uri(url).body(Full::new(Bytes::from(body)))?;
-    let client: Client<HttpConnector, Full<Bytes>> =
-        Client::builder(TokioExecutor::new()).pool_max_idle_per_host(0).build_http();
-    let response = client.request(request).await.with_context(|| format!("requesting {url}"))?;
+    let request = Request::builder()
+        .method(method)
+        .uri(url)
+        .body(Full::new(Bytes::from(body)))?;
+    let client: Client<HttpConnector, Full<Bytes>> = Client::builder(TokioExecutor::new())
+        .pool_max_idle_per_host(0)
+        .build_http();
+    let response = client
+        .request(request)
+        .await
+        .with_context(|| format!("requesting {url}"))?;
     let status = response.status();
     Ok((status, response.into_body().collect().await?.to_bytes()))
 }

@@ -11,6 +11,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   service needs to know about any account's bucket, as S3 itself knows it.
 * A listing of versions goes on after an object of an unversioned bucket; MiniStack 1.5.33 would
   list the last one of a page again on the next.
+* A batch request asks for the permission of the single one, as on AWS: `sqs:SendMessage` also for
+  SendMessageBatch. MiniStack 1.5.33 asks for actions that IAM does not have.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -27,11 +29,19 @@ import threading
 from urllib.parse import parse_qs
 
 import ministack.app as app_module
-from ministack.core import lambda_runtime
+from ministack.core import iam_actions, lambda_runtime
 from ministack.core.responses import _request_account_id
 from ministack.services import s3
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
+
+# Operations that IAM knows by another action.
+IAM_ACTIONS = {
+    "sns:PublishBatch": "sns:Publish",
+    "sqs:ChangeMessageVisibilityBatch": "sqs:ChangeMessageVisibility",
+    "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
+    "sqs:SendMessageBatch": "sqs:SendMessage",
+}
 
 
 def guard_inventory_requests():
@@ -68,6 +78,16 @@ def mend_version_listing():
         return list_versions(bucket, query_params)
 
     s3._list_object_versions = list_object_versions
+
+
+def mend_batch_permissions():
+    extract = iam_actions.extract_iam_action
+
+    def extract_iam_action(*args, **kwargs):
+        action = extract(*args, **kwargs)
+        return IAM_ACTIONS.get(action, action)
+
+    iam_actions.extract_iam_action = extract_iam_action
 
 
 def describe_bucket(name):
@@ -167,6 +187,7 @@ def end_with_standard_input():
 
 guard_inventory_requests()
 mend_version_listing()
+mend_batch_permissions()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))
 if os.environ.pop("S3INSIGHTS_END_WITH_STDIN", ""):

@@ -36,9 +36,9 @@ use aws_credential_types::{Credentials, provider::SharedCredentialsProvider};
 use aws_types::service_config::{LoadServiceConfig, ServiceConfigKey};
 use serde::{Deserialize, Serialize};
 
-mod http_client;
 mod deploy;
 pub mod estate;
+mod http_client;
 pub mod inventory;
 mod mail;
 mod ministack;
@@ -76,7 +76,7 @@ pub struct StartOptions {
 }
 
 impl StartOptions {
-    /// Free ports, the shared virtual environment of this repository, waits at a tenth.
+    /// Free ports, the shared virtual environment of this repository, waits at a twentieth.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
         let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
@@ -91,7 +91,7 @@ impl StartOptions {
             port: None,
             s3_port: None,
             host_account_id: HOST_ACCOUNT_ID.to_owned(),
-            wait_scale: 0.1,
+            wait_scale: 0.05,
             report_delay: Duration::from_secs(1),
         }
     }
@@ -165,7 +165,11 @@ pub struct LocalAws {
 #[derive(Debug)]
 enum Running {
     /// Started by this process and ended with it.
-    Here { ministack: Child, service: Option<inventory::Running>, _lock: File },
+    Here {
+        ministack: Child,
+        service: Option<inventory::Running>,
+        _lock: File,
+    },
     /// Runs by itself.
     Detached(State),
     /// Ended.
@@ -183,11 +187,24 @@ impl LocalAws {
         let (ministack, port) =
             start_ministack(&options, &root, &python, s3_port, true, &progress).await?;
         let service = inventory::start(
-            inventory::Settings { ministack_port: port, report_delay: options.report_delay },
+            inventory::Settings {
+                ministack_port: port,
+                report_delay: options.report_delay,
+            },
             s3_listener,
         )?;
-        let running = Running::Here { ministack, service: Some(service), _lock: lock };
-        Ok(Self::describe(&options.host_account_id, port, s3_port, root, running))
+        let running = Running::Here {
+            ministack,
+            service: Some(service),
+            _lock: lock,
+        };
+        Ok(Self::describe(
+            &options.host_account_id,
+            port,
+            s3_port,
+            root,
+            running,
+        ))
     }
 
     /// Starts an embedded AWS that stays when this process ends. `serve` is the program with its
@@ -200,7 +217,9 @@ impl LocalAws {
     ) -> Result<Self> {
         let root = prepare_root(&options.root)?;
         let _lock = lock_root(&root)?;
-        let [program, arguments @ ..] = serve else { bail!("no program for the Inventory service") };
+        let [program, arguments @ ..] = serve else {
+            bail!("no program for the Inventory service")
+        };
         if let Some(state) = State::read(&root)? {
             if answers(&state).await {
                 bail!("an embedded AWS is already running in {}", root.display());
@@ -233,13 +252,23 @@ impl LocalAws {
         }
         state.write(&root)?;
         let running = Running::Detached(state);
-        Ok(Self::describe(&options.host_account_id, port, s3_port, root, running))
+        Ok(Self::describe(
+            &options.host_account_id,
+            port,
+            s3_port,
+            root,
+            running,
+        ))
     }
 
     /// Finds the detached embedded AWS under `root`; `None` when there is none that answers.
     pub async fn attach(root: impl AsRef<Path>) -> Result<Option<Self>> {
-        let Ok(root) = root.as_ref().canonicalize() else { return Ok(None) };
-        let Some(state) = State::read(&root)? else { return Ok(None) };
+        let Ok(root) = root.as_ref().canonicalize() else {
+            return Ok(None);
+        };
+        let Some(state) = State::read(&root)? else {
+            return Ok(None);
+        };
         if !answers(&state).await {
             return Ok(None);
         }
@@ -258,8 +287,12 @@ impl LocalAws {
     /// Ends whatever a detached start under `root` left, answering or not. Returns whether there
     /// was something to end.
     pub async fn stop_detached(root: impl AsRef<Path>) -> Result<bool> {
-        let Ok(root) = root.as_ref().canonicalize() else { return Ok(false) };
-        let Some(state) = State::read(&root)? else { return Ok(false) };
+        let Ok(root) = root.as_ref().canonicalize() else {
+            return Ok(false);
+        };
+        let Some(state) = State::read(&root)? else {
+            return Ok(false);
+        };
         let ended = tokio::task::spawn_blocking(move || end_detached(&root, &state)).await?;
         Ok(ended)
     }
@@ -295,19 +328,37 @@ impl LocalAws {
     }
 
     /// Like [`Self::sdk_config`] with credentials of the caller's own, for instance of a role.
-    pub fn sdk_config_with(&self, credentials: SharedCredentialsProvider, region: &str) -> SdkConfig {
-        sdk_config(&self.endpoint_url, Some(&self.s3_endpoint_url), credentials, region)
+    pub fn sdk_config_with(
+        &self,
+        credentials: SharedCredentialsProvider,
+        region: &str,
+    ) -> SdkConfig {
+        sdk_config(
+            &self.endpoint_url,
+            Some(&self.s3_endpoint_url),
+            credentials,
+            region,
+        )
     }
 
     /// Sets the factor on waits of state machines while they run, see [`StartOptions::wait_scale`].
     pub async fn set_wait_scale(&self, factor: f64) -> Result<()> {
         let url = format!("{}/_ministack/config", self.endpoint_url);
-        let _: serde_json::Value =
-            http_client::post(&url, &serde_json::json!({"stepfunctions._SFN_WAIT_SCALE": factor})).await?;
+        let _: serde_json::Value = http_client::post(
+            &url,
+            &serde_json::json!({"stepfunctions._SFN_WAIT_SCALE": factor}),
+        )
+        .await?;
         Ok(())
     }
 
-    fn describe(host_account_id: &str, port: u16, s3_port: u16, root: PathBuf, running: Running) -> Self {
+    fn describe(
+        host_account_id: &str,
+        port: u16,
+        s3_port: u16,
+        root: PathBuf,
+        running: Running,
+    ) -> Self {
         Self {
             endpoint_url: address(port),
             s3_endpoint_url: address(s3_port),
@@ -323,7 +374,10 @@ impl LocalAws {
 
 impl Drop for LocalAws {
     fn drop(&mut self) {
-        if let Running::Here { ministack, service, .. } = &mut self.running {
+        if let Running::Here {
+            ministack, service, ..
+        } = &mut self.running
+        {
             drop(service.take());
             ministack::end_child(ministack);
             // Unpacked functions; everything worth reading is in the logs.
@@ -368,14 +422,18 @@ impl LoadServiceConfig for S3Endpoint {
 
 fn prepare_root(root: &Path) -> Result<PathBuf> {
     fs::create_dir_all(root).with_context(|| format!("creating {}", root.display()))?;
-    root.canonicalize().with_context(|| format!("finding {}", root.display()))
+    root.canonicalize()
+        .with_context(|| format!("finding {}", root.display()))
 }
 
 fn lock_root(root: &Path) -> Result<File> {
     let path = root.join("lock");
     let lock = File::create(&path).with_context(|| format!("creating {}", path.display()))?;
     if lock.try_lock().is_err() {
-        bail!("an embedded AWS is already running, or being started, in {}", root.display());
+        bail!(
+            "an embedded AWS is already running, or being started, in {}",
+            root.display()
+        );
     }
     Ok(lock)
 }
@@ -417,7 +475,8 @@ async fn start_ministack(
         attempts_left -= 1;
         match started {
             Ok(child) => return Ok((child, port)),
-            Err(_) if options.port.is_none() && attempts_left > 0 && listen(Some(port)).is_err() => {}
+            Err(_)
+                if options.port.is_none() && attempts_left > 0 && listen(Some(port)).is_err() => {}
             Err(error) => return Err(error),
         }
     }
@@ -431,7 +490,8 @@ async fn start_service(
 ) -> Result<u32> {
     use std::os::unix::process::CommandExt as _;
     let log_path = root.join("logs").join("inventory.log");
-    let log = File::create(&log_path).with_context(|| format!("creating {}", log_path.display()))?;
+    let log =
+        File::create(&log_path).with_context(|| format!("creating {}", log_path.display()))?;
     let mut child = Command::new(program)
         .args(arguments)
         .stdin(Stdio::null())
@@ -444,14 +504,20 @@ async fn start_service(
     loop {
         if let Some(status) = child.try_wait()? {
             let said = fs::read_to_string(&log_path).unwrap_or_default();
-            bail!("the S3 Inventory service ended at once ({status}): {}", said.trim());
+            bail!(
+                "the S3 Inventory service ended at once ({status}): {}",
+                said.trim()
+            );
         }
         if service_pid(state).await == Some(child.id()) {
             return Ok(child.id());
         }
         if Instant::now() > deadline {
             ministack::end_child(&mut child);
-            bail!("the S3 Inventory service does not answer; see {}", log_path.display());
+            bail!(
+                "the S3 Inventory service does not answer; see {}",
+                log_path.display()
+            );
         }
         tokio::time::sleep(Duration::from_millis(25)).await;
     }
@@ -459,13 +525,20 @@ async fn start_service(
 
 async fn service_pid(state: &State) -> Option<u32> {
     let url = format!("{}/_s3insights/identity", state.s3_endpoint_url);
-    http_client::get::<ministack::Identity>(&url).await.ok().flatten().map(|identity| identity.pid)
+    http_client::get::<ministack::Identity>(&url)
+        .await
+        .ok()
+        .flatten()
+        .map(|identity| identity.pid)
 }
 
 /// Whether both services of a detached embedded AWS answer, and are the ones written down.
 async fn answers(state: &State) -> bool {
     let url = format!("{}/_s3insights/identity", state.endpoint_url);
-    let ministack = http_client::get::<ministack::Identity>(&url).await.ok().flatten();
+    let ministack = http_client::get::<ministack::Identity>(&url)
+        .await
+        .ok()
+        .flatten();
     ministack.is_some_and(|identity| identity.pid == state.ministack_pid)
         && state.inventory_pid.is_some()
         && service_pid(state).await == state.inventory_pid

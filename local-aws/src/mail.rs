@@ -37,16 +37,29 @@ struct Messages {
 impl LocalAws {
     /// All e-mails an account has sent, oldest first.
     pub async fn mails(&self, account_id: &str) -> Result<Vec<Mail>> {
-        let url = format!("{}/_ministack/ses/messages?account={account_id}", self.endpoint_url);
-        let mut found: Messages = http_client::get(&url).await?.context("the embedded SES is not there")?;
+        let url = format!(
+            "{}/_ministack/ses/messages?account={account_id}",
+            self.endpoint_url
+        );
+        let mut found: Messages = http_client::get(&url)
+            .await?
+            .context("the embedded SES is not there")?;
         Ok(found.messages.remove(account_id).unwrap_or_default())
     }
 
     /// Verifies addresses, so that an account may send from (and to) them.
-    pub async fn verify_email_addresses(&self, account_id: &str, addresses: &[String]) -> Result<()> {
+    pub async fn verify_email_addresses(
+        &self,
+        account_id: &str,
+        addresses: &[String],
+    ) -> Result<()> {
         let ses = aws_sdk_sesv2::Client::new(&self.sdk_config(account_id, &self.region));
         for address in addresses {
-            let made = ses.create_email_identity().email_identity(address).send().await;
+            let made = ses
+                .create_email_identity()
+                .email_identity(address)
+                .send()
+                .await;
             if let Err(error) = made {
                 let error = error.into_service_error();
                 if !error.is_already_exists_exception() {

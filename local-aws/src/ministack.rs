@@ -20,7 +20,7 @@ const LAUNCHER: &str = include_str!("launcher.py");
 pub(crate) const LAUNCHER_FILE: &str = "ministack-launcher.py";
 
 /// How long MiniStack may take to answer; it needs about a second.
-const START_TIME: Duration = Duration::from_secs(60);
+const START_TIME: Duration = Duration::from_mins(1);
 
 /// How long a process group may take to end in good order before it is killed.
 const GRACE: Duration = Duration::from_secs(2);
@@ -50,7 +50,8 @@ pub(crate) async fn start(settings: &Settings<'_>) -> Result<Child> {
     let launcher = settings.root.join(LAUNCHER_FILE);
     fs::write(&launcher, LAUNCHER).with_context(|| format!("writing {}", launcher.display()))?;
     let log_path = logs.join("ministack.log");
-    let log = File::create(&log_path).with_context(|| format!("creating {}", log_path.display()))?;
+    let log =
+        File::create(&log_path).with_context(|| format!("creating {}", log_path.display()))?;
 
     let mut command = Command::new(settings.python);
     command.arg(&launcher).current_dir(settings.root);
@@ -74,15 +75,38 @@ pub(crate) async fn start(settings: &Settings<'_>) -> Result<Child> {
 fn spawn(mut command: Command, log: File, end_with_us: bool) -> Result<Child> {
     use std::os::unix::process::CommandExt as _;
     // The group takes in the function processes, so that all of them can be ended together.
-    let stdin = if end_with_us { Stdio::piped() } else { Stdio::null() };
-    Ok(command.stdin(stdin).stdout(log.try_clone()?).stderr(log).process_group(0).spawn()?)
+    let stdin = if end_with_us {
+        Stdio::piped()
+    } else {
+        Stdio::null()
+    };
+    Ok(command
+        .stdin(stdin)
+        .stdout(log.try_clone()?)
+        .stderr(log)
+        .process_group(0)
+        .spawn()?)
 }
 
 /// The whole environment: MiniStack hands its own on to every function, so nothing of the
 /// person's AWS settings, proxies or home folder may be in it.
-fn environment(command: &mut Command, settings: &Settings<'_>, temporary: &Path, home: &Path, logs: &Path) {
+fn environment(
+    command: &mut Command,
+    settings: &Settings<'_>,
+    temporary: &Path,
+    home: &Path,
+    logs: &Path,
+) {
     command.env_clear();
-    for kept in ["PATH", "LANG", "LC_ALL", "SSL_CERT_FILE", "SSL_CERT_DIR", "RUST_LOG", "RUST_BACKTRACE"] {
+    for kept in [
+        "PATH",
+        "LANG",
+        "LC_ALL",
+        "SSL_CERT_FILE",
+        "SSL_CERT_DIR",
+        "RUST_LOG",
+        "RUST_BACKTRACE",
+    ] {
         if let Some(value) = std::env::var_os(kept) {
             command.env(kept, value);
         }
@@ -96,14 +120,26 @@ fn environment(command: &mut Command, settings: &Settings<'_>, temporary: &Path,
         .env("GATEWAY_PORT", settings.port.to_string())
         .env("MINISTACK_REGION", settings.region)
         .env("MINISTACK_ACCOUNT_ID", settings.account_id)
-        .env("AWS_ENDPOINT_URL", format!("http://127.0.0.1:{}", settings.port))
-        .env("AWS_ENDPOINT_URL_S3", format!("http://127.0.0.1:{}", settings.s3_port))
+        .env(
+            "AWS_ENDPOINT_URL",
+            format!("http://127.0.0.1:{}", settings.port),
+        )
+        .env(
+            "AWS_ENDPOINT_URL_S3",
+            format!("http://127.0.0.1:{}", settings.s3_port),
+        )
         .env("AWS_EC2_METADATA_DISABLED", "true")
         .env("SFN_WAIT_SCALE", settings.wait_scale.to_string())
         .env("LAMBDA_EXECUTOR", "local")
         // Nothing here may reach for Docker, even where it is installed.
-        .env("DOCKER_HOST", format!("unix://{}/no-docker", settings.root.display()))
+        .env(
+            "DOCKER_HOST",
+            format!("unix://{}/no-docker", settings.root.display()),
+        )
         .env("PERSIST_STATE", "0")
+        // These would listen on every interface.
+        .env("IOT_MTLS_ENABLED", "0")
+        .env("SFTP_ENABLED", "0")
         .env("CLOUDTRAIL_RECORDING", "0")
         .env("LOG_LEVEL", "INFO")
         .env("S3INSIGHTS_FUNCTION_LOGS", logs.join("functions"));
@@ -137,7 +173,9 @@ pub(crate) struct Identity {
 
 /// Ends a process group: asked first, killed when it takes too long. Returns when none is left.
 pub(crate) fn end(group: u32) {
-    let Some(pid) = i32::try_from(group).ok().and_then(Pid::from_raw) else { return };
+    let Some(pid) = i32::try_from(group).ok().and_then(Pid::from_raw) else {
+        return;
+    };
     let _ = kill_process_group(pid, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     while group_is_alive(group) {
@@ -153,7 +191,7 @@ pub(crate) fn end(group: u32) {
 
 /// Ends the group of a child of ours and collects the child.
 pub(crate) fn end_child(child: &mut Child) -> Option<ExitStatus> {
-    let Some(pid) = i32::try_from(child.id()).ok().and_then(Pid::from_raw) else { return None };
+    let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw)?;
     let _ = kill_process_group(pid, Signal::TERM);
     let deadline = Instant::now() + GRACE;
     let mut status = None;

@@ -24,40 +24,61 @@ pub(crate) struct Packaged {
 
 /// Reads a template. `binaries` is the folder that holds the functions' binaries: `<task>` as cargo
 /// writes them, or `<task>/bootstrap` as cargo-lambda does. Needed when the template has functions.
-pub(crate) fn package(template: &Path, binaries: Option<&Path>, artifact_bucket: &str) -> Result<Packaged> {
-    let text = fs::read_to_string(template).with_context(|| format!("reading {}", template.display()))?;
-    let yaml: Yaml = serde_yaml_ng::from_str(&text).with_context(|| format!("parsing {}", template.display()))?;
+pub(crate) fn package(
+    template: &Path,
+    binaries: Option<&Path>,
+    artifact_bucket: &str,
+) -> Result<Packaged> {
+    let text =
+        fs::read_to_string(template).with_context(|| format!("reading {}", template.display()))?;
+    let yaml: Yaml = serde_yaml_ng::from_str(&text)
+        .with_context(|| format!("parsing {}", template.display()))?;
     let mut document = to_json(&yaml).with_context(|| format!("reading {}", template.display()))?;
     let folder = template.parent().unwrap_or(Path::new("."));
     let mut tasks = BTreeMap::new();
     for (name, resource) in document["Resources"].as_object_mut().into_iter().flatten() {
         match resource["Type"].as_str() {
             Some("AWS::Serverless::Function") => {
-                let Some(Value::String(code)) = resource["Properties"].get("CodeUri").cloned() else { continue };
+                let Some(Value::String(code)) = resource["Properties"].get("CodeUri").cloned()
+                else {
+                    continue;
+                };
                 let task = Path::new(&code).file_name().and_then(|name| name.to_str());
-                let task = task.with_context(|| format!("CodeUri of {name} names no folder"))?.to_owned();
-                let binaries = binaries.with_context(|| format!("{name} needs a folder of binaries"))?;
+                let task = task
+                    .with_context(|| format!("CodeUri of {name} names no folder"))?
+                    .to_owned();
+                let binaries =
+                    binaries.with_context(|| format!("{name} needs a folder of binaries"))?;
                 let binary = find_binary(binaries, &task)?;
                 let key = format!("{task}-{}.zip", age_and_size(&binary)?);
                 resource["Properties"]["CodeUri"] = json!({"Bucket": artifact_bucket, "Key": key});
                 tasks.insert(key, binary);
             }
             Some("AWS::Serverless::StateMachine") => {
-                take_definition_in(folder, resource).with_context(|| format!("state machine {name}"))?;
+                take_definition_in(folder, resource)
+                    .with_context(|| format!("state machine {name}"))?;
             }
             _ => {}
         }
     }
-    let packages = zip_all(tasks)?;
-    Ok(Packaged { template: document, packages })
+    let packages = zip_all(&tasks)?;
+    Ok(Packaged {
+        template: document,
+        packages,
+    })
 }
 
 fn take_definition_in(folder: &Path, resource: &mut Value) -> Result<()> {
-    let Some(properties) = resource["Properties"].as_object_mut() else { return Ok(()) };
-    let Some(Value::String(uri)) = properties.get("DefinitionUri").cloned() else { return Ok(()) };
+    let Some(properties) = resource["Properties"].as_object_mut() else {
+        return Ok(());
+    };
+    let Some(Value::String(uri)) = properties.get("DefinitionUri").cloned() else {
+        return Ok(());
+    };
     let path = folder.join(uri);
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let definition: Value = serde_json::from_str(&text).with_context(|| format!("parsing {}", path.display()))?;
+    let definition: Value =
+        serde_json::from_str(&text).with_context(|| format!("parsing {}", path.display()))?;
     properties.remove("DefinitionUri");
     properties.insert("Definition".to_owned(), definition);
     Ok(())
@@ -67,7 +88,12 @@ fn find_binary(folder: &Path, task: &str) -> Result<PathBuf> {
     [folder.join(task).join("bootstrap"), folder.join(task)]
         .into_iter()
         .find(|path| path.is_file())
-        .with_context(|| format!("{} has no binary of the task {task}; build it first", folder.display()))
+        .with_context(|| {
+            format!(
+                "{} has no binary of the task {task}; build it first",
+                folder.display()
+            )
+        })
 }
 
 /// Changes whenever the binary does.
@@ -79,13 +105,15 @@ fn age_and_size(binary: &Path) -> Result<String> {
 
 /// Zips binaries that were not zipped before, a few at a time. The zip files stay beside the
 /// binaries, for the next deployment.
-fn zip_all(tasks: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
+fn zip_all(tasks: &BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>> {
     let queue = std::sync::Mutex::new(tasks.iter());
     let zip_some = || -> Result<Vec<(String, PathBuf)>> {
         let mut done = Vec::new();
         loop {
             let next = queue.lock().ok().and_then(|mut queue| queue.next());
-            let Some((key, binary)) = next else { return Ok(done) };
+            let Some((key, binary)) = next else {
+                return Ok(done);
+            };
             done.push((key.clone(), zip(key, binary)?));
         }
     };
@@ -94,7 +122,11 @@ fn zip_all(tasks: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>
         let threads: Vec<_> = (0..workers).map(|_| scope.spawn(zip_some)).collect();
         threads
             .into_iter()
-            .map(|thread| thread.join().unwrap_or_else(|_| bail!("zipping a function panicked")))
+            .map(|thread| {
+                thread
+                    .join()
+                    .unwrap_or_else(|_| bail!("zipping a function panicked"))
+            })
             .collect()
     });
     let mut packages = BTreeMap::new();
@@ -107,7 +139,11 @@ fn zip_all(tasks: BTreeMap<String, PathBuf>) -> Result<BTreeMap<String, PathBuf>
 fn zip(key: &str, binary: &Path) -> Result<PathBuf> {
     let parent = binary.parent().unwrap_or(Path::new("."));
     // With cargo-lambda every binary has a folder of its own.
-    let shared = if binary.ends_with("bootstrap") { parent.parent().unwrap_or(parent) } else { parent };
+    let shared = if binary.ends_with("bootstrap") {
+        parent.parent().unwrap_or(parent)
+    } else {
+        parent
+    };
     let folder = shared.join("packages");
     let path = folder.join(key);
     if path.exists() {
@@ -135,10 +171,22 @@ fn zip(key: &str, binary: &Path) -> Result<PathBuf> {
 
 /// Packages of earlier builds of the same task.
 fn remove_older(folder: &Path, key: &str) {
-    let task = |name: &str| name.trim_end_matches(".zip").rsplitn(3, '-').last().unwrap_or_default().to_owned();
+    let task = |name: &str| {
+        name.trim_end_matches(".zip")
+            .rsplitn(3, '-')
+            .last()
+            .unwrap_or_default()
+            .to_owned()
+    };
     for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
         let name = entry.file_name().to_string_lossy().into_owned();
-        if name.ends_with(".zip") && name != key && task(&name) == task(key) {
+        if entry
+            .path()
+            .extension()
+            .is_some_and(|extension| extension == "zip")
+            && name != key
+            && task(&name) == task(key)
+        {
             let _ = fs::remove_file(entry.path());
         }
     }
@@ -172,8 +220,9 @@ fn to_json(yaml: &Yaml) -> Result<Value> {
             match (tag, value) {
                 ("Ref" | "Condition", value) => json!({ tag: value }),
                 ("GetAtt", Value::String(path)) => {
-                    let (resource, attribute) =
-                        path.split_once('.').with_context(|| format!("!GetAtt {path} names no attribute"))?;
+                    let (resource, attribute) = path
+                        .split_once('.')
+                        .with_context(|| format!("!GetAtt {path} names no attribute"))?;
                     json!({"Fn::GetAtt": [resource, attribute]})
                 }
                 (tag, value) => json!({ format!("Fn::{tag}"): value }),
@@ -209,19 +258,31 @@ Resources:
     fn functions_and_definitions_are_packaged_and_tags_written_out() {
         let folder = tempfile::tempdir().unwrap();
         fs::write(folder.path().join("template.yaml"), TEMPLATE).unwrap();
-        fs::write(folder.path().join("machine.asl.json"), r#"{"StartAt": "${OneFunctionArn}"}"#).unwrap();
+        fs::write(
+            folder.path().join("machine.asl.json"),
+            r#"{"StartAt": "${OneFunctionArn}"}"#,
+        )
+        .unwrap();
         let binaries = folder.path().join("debug");
         fs::create_dir(&binaries).unwrap();
         let template = folder.path().join("template.yaml");
-        let missing = package(&template, Some(&binaries), "artifacts").unwrap_err().to_string();
-        assert!(missing.contains("no binary of the task one-task"), "{missing}");
+        let missing = package(&template, Some(&binaries), "artifacts")
+            .unwrap_err()
+            .to_string();
+        assert!(
+            missing.contains("no binary of the task one-task"),
+            "{missing}"
+        );
 
         fs::write(binaries.join("one-task"), "machine code").unwrap();
         let packaged = package(&template, Some(&binaries), "artifacts").unwrap();
         let resources = &packaged.template["Resources"];
         let function = &resources["OneFunction"]["Properties"];
         let (key, file) = packaged.packages.first_key_value().unwrap();
-        assert_eq!(function["CodeUri"], json!({"Bucket": "artifacts", "Key": key}));
+        assert_eq!(
+            function["CodeUri"],
+            json!({"Bucket": "artifacts", "Key": key})
+        );
         assert_eq!(function["Policies"], json!([{"Version": "2012-10-17"}]));
         assert_eq!(
             function["Environment"],

@@ -20,8 +20,15 @@ const LOCK: &str = include_str!("../requirements.lock");
 const OLDEST: (u32, u32) = (3, 10);
 
 /// Names tried for the interpreter unless `S3INSIGHTS_PYTHON` names one.
-const NAMES: [&str; 7] =
-    ["python3", "python", "python3.14", "python3.13", "python3.12", "python3.11", "python3.10"];
+const NAMES: [&str; 7] = [
+    "python3",
+    "python",
+    "python3.14",
+    "python3.13",
+    "python3.12",
+    "python3.11",
+    "python3.10",
+];
 
 /// Returns the interpreter of the virtual environment under `folder`, making it when absent.
 pub(crate) fn ensure(folder: &Path, progress: &impl Fn(&str)) -> Result<PathBuf> {
@@ -30,7 +37,10 @@ pub(crate) fn ensure(folder: &Path, progress: &impl Fn(&str)) -> Result<PathBuf>
     identity.update(LOCK);
     // A virtual environment belongs to the interpreter that made it.
     identity.update(interpreter.path.as_os_str().as_encoded_bytes());
-    identity.update(format!("{}.{}", interpreter.version.0, interpreter.version.1));
+    identity.update(format!(
+        "{}.{}",
+        interpreter.version.0, interpreter.version.1
+    ));
     let hash = hex::encode(identity.finalize());
     let environment = folder.join(format!("python-{}", &hash[..12]));
     let python = environment.join("bin").join("python");
@@ -41,8 +51,10 @@ pub(crate) fn ensure(folder: &Path, progress: &impl Fn(&str)) -> Result<PathBuf>
 
     fs::create_dir_all(folder).with_context(|| format!("creating {}", folder.display()))?;
     let lock_path = folder.join(format!("python-{}.lock", &hash[..12]));
-    let lock = File::create(&lock_path).with_context(|| format!("creating {}", lock_path.display()))?;
-    lock.lock().with_context(|| format!("locking {}", lock_path.display()))?;
+    let lock =
+        File::create(&lock_path).with_context(|| format!("creating {}", lock_path.display()))?;
+    lock.lock()
+        .with_context(|| format!("locking {}", lock_path.display()))?;
     if ready.exists() {
         return Ok(python);
     }
@@ -73,9 +85,17 @@ fn make(interpreter: &Path, environment: &Path, python: &Path) -> Result<()> {
         );
     }
     let requirements = environment.join("requirements.lock");
-    fs::write(&requirements, LOCK).with_context(|| format!("writing {}", requirements.display()))?;
+    fs::write(&requirements, LOCK)
+        .with_context(|| format!("writing {}", requirements.display()))?;
     let install = Command::new(python)
-        .args(["-m", "pip", "install", "--quiet", "--no-input", "--disable-pip-version-check"])
+        .args([
+            "-m",
+            "pip",
+            "install",
+            "--quiet",
+            "--no-input",
+            "--disable-pip-version-check",
+        ])
         // Building from source would fetch build tools that no hash protects.
         .args(["--only-binary", ":all:", "--require-hashes", "-r"])
         .arg(&requirements)
@@ -94,7 +114,12 @@ fn make(interpreter: &Path, environment: &Path, python: &Path) -> Result<()> {
 
 /// What the person can do about a failed `pip install`.
 fn explain_pip(said: &str) -> &'static str {
-    let no_network = ["NewConnectionError", "Temporary failure in name resolution", "ConnectTimeout", "ProxyError"];
+    let no_network = [
+        "NewConnectionError",
+        "Temporary failure in name resolution",
+        "ConnectTimeout",
+        "ProxyError",
+    ];
     if no_network.iter().any(|sign| said.contains(sign)) {
         "The package index could not be reached: the first start needs the network (or pip configured for a mirror)."
     } else if said.contains("HASHES") || said.contains("hashes") {
@@ -117,7 +142,11 @@ fn find() -> Result<Interpreter> {
         return match probe(Path::new(&named)) {
             Some(found) if found.version >= OLDEST => Ok(found),
             Some(found) => bail!("S3INSIGHTS_PYTHON names {}; {}", describe(&found), needed()),
-            None => bail!("S3INSIGHTS_PYTHON names {}, which is not a Python; {}", named.display(), needed()),
+            None => bail!(
+                "S3INSIGHTS_PYTHON names {}, which is not a Python; {}",
+                named.display(),
+                needed()
+            ),
         };
     }
     choose(NAMES.iter().filter_map(|name| probe(Path::new(name))))
@@ -135,7 +164,11 @@ fn choose(candidates: impl Iterator<Item = Interpreter>) -> Result<Interpreter> 
         bail!("no Python was found on the PATH; {}", needed());
     }
     too_old.dedup();
-    bail!("Python is too old: found {}; {}", too_old.join(", "), needed())
+    bail!(
+        "Python is too old: found {}; {}",
+        too_old.join(", "),
+        needed()
+    )
 }
 
 fn describe(interpreter: &Interpreter) -> String {
@@ -152,18 +185,27 @@ fn needed() -> String {
 
 fn probe(interpreter: &Path) -> Option<Interpreter> {
     let script = "import sys; print(sys.version_info[0], sys.version_info[1], sys.executable)";
-    let output =
-        Command::new(interpreter).args(["-c", script]).stdin(Stdio::null()).output().ok()?;
+    let output = Command::new(interpreter)
+        .args(["-c", script])
+        .stdin(Stdio::null())
+        .output()
+        .ok()?;
     let text = String::from_utf8(output.stdout).ok()?;
     let mut words = text.trim().splitn(3, ' ');
     let version = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-    Some(Interpreter { path: PathBuf::from(words.next()?), version })
+    Some(Interpreter {
+        path: PathBuf::from(words.next()?),
+        version,
+    })
 }
 
 /// The end of what a program printed, enough to see what went wrong.
 fn tail(output: &[u8]) -> String {
     let text = String::from_utf8_lossy(output);
-    let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
+    let lines: Vec<&str> = text
+        .lines()
+        .filter(|line| !line.trim().is_empty())
+        .collect();
     lines[lines.len().saturating_sub(8)..].join("\n")
 }
 
@@ -172,7 +214,10 @@ mod tests {
     use super::*;
 
     fn python(minor: u32) -> Interpreter {
-        Interpreter { path: PathBuf::from(format!("/usr/bin/python3.{minor}")), version: (3, minor) }
+        Interpreter {
+            path: PathBuf::from(format!("/usr/bin/python3.{minor}")),
+            version: (3, minor),
+        }
     }
 
     #[test]
@@ -184,7 +229,10 @@ mod tests {
     #[test]
     fn an_old_python_is_named_together_with_what_is_needed() {
         let error = choose([python(8)].into_iter()).err().unwrap().to_string();
-        assert!(error.contains("found Python 3.8 (/usr/bin/python3.8)"), "{error}");
+        assert!(
+            error.contains("found Python 3.8 (/usr/bin/python3.8)"),
+            "{error}"
+        );
         assert!(error.contains("needs Python 3.10 or newer"), "{error}");
     }
 
@@ -196,13 +244,17 @@ mod tests {
 
     #[test]
     fn the_lock_names_no_index_and_hashes_every_package() {
-        assert!(!LOCK.contains("://"), "an address of a package index is in the lock");
-        let pinned = LOCK.lines().filter(|line| line.contains("==") && !line.starts_with('#'));
+        assert!(
+            !LOCK.contains("://"),
+            "an address of a package index is in the lock"
+        );
+        let pinned = LOCK
+            .lines()
+            .filter(|line| line.contains("==") && !line.starts_with('#'));
         for line in pinned {
             assert!(line.ends_with('\\'), "no hash follows {line}");
         }
     }
-
 
     #[test]
     fn a_missing_network_is_told_from_a_wrong_file() {

@@ -59,7 +59,10 @@ impl TaskError {
 
 impl From<TaskError> for Diagnostic {
     fn from(error: TaskError) -> Self {
-        Self { error_type: error.name().into(), error_message: error.to_string() }
+        Self {
+            error_type: error.name().into(),
+            error_message: error.to_string(),
+        }
     }
 }
 
@@ -78,8 +81,10 @@ mod tests {
             TaskError::SmokeTestFailed(String::new()),
             TaskError::Internal(String::new()),
         ];
-        let names: Vec<String> =
-            errors.map(|error| Diagnostic::from(error).error_type).into_iter().collect();
+        let names: Vec<String> = errors
+            .map(|error| Diagnostic::from(error).error_type)
+            .into_iter()
+            .collect();
         assert_eq!(names, TaskError::NAMES);
     }
 }

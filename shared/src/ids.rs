@@ -75,7 +75,8 @@ macro_rules! identifier {
 }
 
 fn lower_alphanumeric(text: &str) -> bool {
-    text.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
+    text.bytes()
+        .all(|b| b.is_ascii_lowercase() || b.is_ascii_digit())
 }
 
 identifier!(
@@ -143,12 +144,27 @@ mod tests {
             (
                 |text| AccountId::try_from(text).is_ok(),
                 &["123456789012"],
-                &["12345678901", "1234567890123", "12345678901a", "", "１23456789012"],
+                &[
+                    "12345678901",
+                    "1234567890123",
+                    "12345678901a",
+                    "",
+                    "１23456789012",
+                ],
             ),
             (
                 |text| Region::try_from(text).is_ok(),
                 &["eu-west-1", "us-gov-west-1", "ap-southeast-3"],
-                &["", "eu", "eu-west", "eu-west-1a", "eu_west_1", "EU-WEST-1", "--1", "eu-west-1/.."],
+                &[
+                    "",
+                    "eu",
+                    "eu-west",
+                    "eu-west-1a",
+                    "eu_west_1",
+                    "EU-WEST-1",
+                    "--1",
+                    "eu-west-1/..",
+                ],
             ),
             (
                 |text| BucketName::try_from(text).is_ok(),

@@ -132,8 +132,15 @@ impl std::fmt::Display for Problem {
 
 /// All problems as one message, a line each.
 pub fn describe(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems.iter().map(|problem| format!("- {problem}")).collect();
-    format!("the run input has {} problem(s):\n{}", problems.len(), lines.join("\n"))
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("- {problem}"))
+        .collect();
+    format!(
+        "the run input has {} problem(s):\n{}",
+        problems.len(),
+        lines.join("\n")
+    )
 }
 
 /// A run input that passed, and what the summary should warn of.
@@ -153,11 +160,20 @@ pub struct Checked {
 pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Vec<Problem>> {
     let mut check = Check::default();
     let Value::Object(fields) = raw else {
-        check.problem("input", format!("must be a JSON object, found {}", kind(raw)));
+        check.problem(
+            "input",
+            format!("must be a JSON object, found {}", kind(raw)),
+        );
         return Err(check.problems);
     };
-    for name in fields.keys().filter(|name| !FIELDS.contains(&name.as_str())) {
-        check.problem(name, format!("unknown field; accepted are {}", FIELDS.join(", ")));
+    for name in fields
+        .keys()
+        .filter(|name| !FIELDS.contains(&name.as_str()))
+    {
+        check.problem(
+            name,
+            format!("unknown field; accepted are {}", FIELDS.join(", ")),
+        );
     }
 
     let run_id = match check.text(fields, "run_id") {
@@ -173,15 +189,22 @@ pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Ve
     let queries = check.queries(fields.get("athena_queries"));
     let sender = check.sender(fields);
     let recipients = check.recipients(fields.get("recipient_email_addresses"));
-    let regions = check.regions(fields.get("supported_regions"), surroundings.enabled_regions);
+    let regions = check.regions(
+        fields.get("supported_regions"),
+        surroundings.enabled_regions,
+    );
     let default_timeout = if is_smoke_test {
         DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES
     } else {
         DEFAULT_INVENTORY_TIMEOUT_MINUTES
     };
     let timeout = check.minutes(fields, "inventory_timeout_minutes", default_timeout, 20_160);
-    let refresh =
-        check.minutes(fields, "status_refresh_minutes", DEFAULT_STATUS_REFRESH_MINUTES, 1_440);
+    let refresh = check.minutes(
+        fields,
+        "status_refresh_minutes",
+        DEFAULT_STATUS_REFRESH_MINUTES,
+        1_440,
+    );
 
     match run_id {
         Some(run_id) if check.problems.is_empty() => Ok(Checked {
@@ -232,7 +255,10 @@ struct Check {
 
 impl Check {
     fn problem(&mut self, path: &str, message: impl Into<String>) {
-        self.problems.push(Problem { path: path.to_owned(), message: message.into() });
+        self.problems.push(Problem {
+            path: path.to_owned(),
+            message: message.into(),
+        });
     }
 
     /// A text field; `None` when it is left out or null.
@@ -251,7 +277,9 @@ impl Check {
     where
         T: for<'a> TryFrom<&'a str, Error = crate::ids::InvalidId>,
     {
-        T::try_from(text).map_err(|invalid| self.problem(path, invalid.to_string())).ok()
+        T::try_from(text)
+            .map_err(|invalid| self.problem(path, invalid.to_string()))
+            .ok()
     }
 
     fn flag(&mut self, fields: &Map<String, Value>, name: &str) -> bool {
@@ -259,27 +287,30 @@ impl Check {
             None | Some(Value::Null) => false,
             Some(Value::Bool(flag)) => *flag,
             Some(other) => {
-                self.problem(name, format!("must be true or false, found {}", kind(other)));
+                self.problem(
+                    name,
+                    format!("must be true or false, found {}", kind(other)),
+                );
                 false
             }
         }
     }
 
-    fn minutes(
-        &mut self,
-        fields: &Map<String, Value>,
-        name: &str,
-        default: u32,
-        most: u32,
-    ) -> u32 {
+    fn minutes(&mut self, fields: &Map<String, Value>, name: &str, default: u32, most: u32) -> u32 {
         let given = match fields.get(name) {
             None | Some(Value::Null) => return default,
             Some(given) => given,
         };
-        match given.as_u64().and_then(|minutes| u32::try_from(minutes).ok()) {
+        match given
+            .as_u64()
+            .and_then(|minutes| u32::try_from(minutes).ok())
+        {
             Some(minutes) if (1..=most).contains(&minutes) => minutes,
             _ => {
-                self.problem(name, format!("{given} is not a whole number from 1 to {most}"));
+                self.problem(
+                    name,
+                    format!("{given} is not a whole number from 1 to {most}"),
+                );
                 default
             }
         }
@@ -308,12 +339,21 @@ impl Check {
             let Value::Object(fields) = element else {
                 self.problem(
                     &path,
-                    format!("must be an object such as {{\"id\": \"123456789012\"}}, found {}", kind(element)),
+                    format!(
+                        "must be an object such as {{\"id\": \"123456789012\"}}, found {}",
+                        kind(element)
+                    ),
                 );
                 continue;
             };
-            for name in fields.keys().filter(|name| !["id", "exclude"].contains(&name.as_str())) {
-                self.problem(&format!("{path}.{name}"), "unknown field; accepted are id, exclude");
+            for name in fields
+                .keys()
+                .filter(|name| !["id", "exclude"].contains(&name.as_str()))
+            {
+                self.problem(
+                    &format!("{path}.{name}"),
+                    "unknown field; accepted are id, exclude",
+                );
             }
             let exclude = self.exclusions(fields.get("exclude"), &format!("{path}.exclude"));
             let id_path = format!("{path}.id");
@@ -322,7 +362,9 @@ impl Check {
                 Some(Value::Number(number)) => {
                     self.problem(
                         &id_path,
-                        format!("must be a text: put quotes around {number}, or leading zeros are lost"),
+                        format!(
+                            "must be a text: put quotes around {number}, or leading zeros are lost"
+                        ),
                     );
                     None
                 }
@@ -333,7 +375,10 @@ impl Check {
             };
             if let Some(id) = id {
                 if let Some(first) = accounts.iter().position(|account| account.id == id) {
-                    self.problem(&id_path, format!("{id} is already named by accounts[{first}].id"));
+                    self.problem(
+                        &id_path,
+                        format!("{id} is already named by accounts[{first}].id"),
+                    );
                 }
                 accounts.push(AccountInput { id, exclude });
             }
@@ -346,10 +391,15 @@ impl Check {
         for (index, element) in self.list(value, path).iter().enumerate() {
             let path = format!("{path}[{index}]");
             match element {
-                Value::String(pattern) if is_bucket_pattern(pattern) => patterns.push(pattern.clone()),
+                Value::String(pattern) if is_bucket_pattern(pattern) => {
+                    patterns.push(pattern.clone())
+                }
                 Value::String(pattern) => self.problem(
                     &path,
-                    format!("{pattern:?} is not {}, in which * may stand for any text", BucketName::EXPECTED),
+                    format!(
+                        "{pattern:?} is not {}, in which * may stand for any text",
+                        BucketName::EXPECTED
+                    ),
                 ),
                 other => self.problem(&path, format!("must be a text, found {}", kind(other))),
             }
@@ -375,7 +425,10 @@ impl Check {
         if elements.len() > MAX_QUERIES {
             self.problem(
                 "athena_queries",
-                format!("{} queries; at most {MAX_QUERIES} are accepted", elements.len()),
+                format!(
+                    "{} queries; at most {MAX_QUERIES} are accepted",
+                    elements.len()
+                ),
             );
             return Vec::new();
         }
@@ -392,18 +445,33 @@ impl Check {
             self.problem(path, format!("must be {SHAPES}, found {}", kind(element)));
             return None;
         };
-        for name in fields.keys().filter(|name| !["name", "query", "catalog"].contains(&name.as_str())) {
-            self.problem(&format!("{path}.{name}"), format!("unknown field; a query is {SHAPES}"));
+        for name in fields
+            .keys()
+            .filter(|name| !["name", "query", "catalog"].contains(&name.as_str()))
+        {
+            self.problem(
+                &format!("{path}.{name}"),
+                format!("unknown field; a query is {SHAPES}"),
+            );
         }
         if let Some(catalog) = fields.get("catalog") {
             if fields.contains_key("query") {
-                self.problem(path, format!("has both catalog and query; a query is {SHAPES}"));
+                self.problem(
+                    path,
+                    format!("has both catalog and query; a query is {SHAPES}"),
+                );
             }
-            let known = || catalogue::all().iter().map(|query| query.id).collect::<Vec<_>>().join(", ");
+            let known = || {
+                catalogue::all()
+                    .iter()
+                    .map(|query| query.id)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
             return match catalog.as_str() {
-                Some(id) if catalogue::find(id).is_some() => {
-                    Some(QueryInput::Catalog { catalog: id.to_owned() })
-                }
+                Some(id) if catalogue::find(id).is_some() => Some(QueryInput::Catalog {
+                    catalog: id.to_owned(),
+                }),
                 _ => {
                     self.problem(
                         &format!("{path}.catalog"),
@@ -416,7 +484,10 @@ impl Check {
         let mut part = |name: &str| match fields.get(name) {
             Some(Value::String(text)) if !text.trim().is_empty() => Some(text.clone()),
             _ => {
-                self.problem(&format!("{path}.{name}"), format!("must be a text; a query is {SHAPES}"));
+                self.problem(
+                    &format!("{path}.{name}"),
+                    format!("must be a text; a query is {SHAPES}"),
+                );
                 None
             }
         };
@@ -428,13 +499,18 @@ impl Check {
         if query.len() > MAX_QUERY_BYTES {
             self.problem(
                 &format!("{path}.query"),
-                format!("has {} bytes; Athena takes at most {MAX_QUERY_BYTES}", query.len()),
+                format!(
+                    "has {} bytes; Athena takes at most {MAX_QUERY_BYTES}",
+                    query.len()
+                ),
             );
         }
         if !query.contains(TABLE_PLACEHOLDER) {
             self.warnings.push(Problem {
                 path: format!("{path}.query"),
-                message: format!("does not hold {TABLE_PLACEHOLDER}, so it does not read this run's snapshot"),
+                message: format!(
+                    "does not hold {TABLE_PLACEHOLDER}, so it does not read this run's snapshot"
+                ),
             });
         }
         Some(QueryInput::Sql { name, query })
@@ -458,20 +534,30 @@ impl Check {
     fn recipients(&mut self, value: Option<&Value>) -> Vec<String> {
         let path = "recipient_email_addresses";
         let elements = self.list(value, path);
-        if elements.is_empty() && !matches!(value, Some(other) if !other.is_array() && !other.is_null()) {
+        if elements.is_empty()
+            && !matches!(value, Some(other) if !other.is_array() && !other.is_null())
+        {
             self.problem(path, "must name at least one recipient");
         }
         if elements.len() > MAX_RECIPIENTS {
             self.problem(
                 path,
-                format!("{} recipients; SES takes at most {MAX_RECIPIENTS}", elements.len()),
+                format!(
+                    "{} recipients; SES takes at most {MAX_RECIPIENTS}",
+                    elements.len()
+                ),
             );
         }
         let mut recipients = Vec::new();
         for (index, element) in elements.iter().enumerate() {
             match element {
-                Value::String(address) if is_email_address(address) => recipients.push(address.clone()),
-                other => self.problem(&format!("{path}[{index}]"), format!("{other} is not an email address")),
+                Value::String(address) if is_email_address(address) => {
+                    recipients.push(address.clone())
+                }
+                other => self.problem(
+                    &format!("{path}[{index}]"),
+                    format!("{other} is not an email address"),
+                ),
             }
         }
         recipients
@@ -484,7 +570,10 @@ impl Check {
             given => self.list(given, path),
         };
         if elements.is_empty() && matches!(value, Some(Value::Array(_))) {
-            self.problem(path, "must name at least one Region, or be left out for all enabled ones");
+            self.problem(
+                path,
+                "must name at least one Region, or be left out for all enabled ones",
+            );
         }
         let mut regions: Vec<Region> = Vec::new();
         for (index, element) in elements.iter().enumerate() {
@@ -501,7 +590,10 @@ impl Check {
                     let names: Vec<&str> = enabled.iter().map(Region::as_str).collect();
                     self.problem(
                         &path,
-                        format!("{region} is not a Region enabled in the host account, which has {}", names.join(", ")),
+                        format!(
+                            "{region} is not a Region enabled in the host account, which has {}",
+                            names.join(", ")
+                        ),
                     );
                 }
                 Some(region) if regions.contains(&region) => {}
@@ -525,15 +617,20 @@ pub fn is_identifier(text: &str) -> bool {
 fn is_bucket_pattern(pattern: &str) -> bool {
     !pattern.is_empty()
         && pattern.len() <= 255
-        && pattern.bytes().all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
+        && pattern
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
 }
 
 /// Whether SES may take it: one `@`, an ASCII local part, a domain with a dot, nothing that could
 /// end a header line.
 fn is_email_address(text: &str) -> bool {
-    let Some((local, domain)) = text.rsplit_once('@') else { return false };
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
     let plain = |part: &str| {
-        part.chars().all(|c| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c))
+        part.chars()
+            .all(|c| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c))
     };
     (1..=64).contains(&local.len())
         && local.is_ascii()
@@ -546,15 +643,17 @@ fn is_email_address(text: &str) -> bool {
 
 /// Whether a bucket is left out by an account's exclusions; gives the pattern that does it.
 pub fn excluded_by<'a>(exclude: &'a [String], bucket: &BucketName) -> Option<&'a str> {
-    exclude.iter().map(String::as_str).find(|pattern| glob_matches(pattern, bucket.as_str()))
+    exclude
+        .iter()
+        .map(String::as_str)
+        .find(|pattern| glob_matches(pattern, bucket.as_str()))
 }
 
 /// `*` stands for any text, everything else for itself. Bucket names hold no character that is
 /// special to [`globset`] but the pattern may, so only `*` is let through.
 fn glob_matches(pattern: &str, name: &str) -> bool {
     let escaped: Vec<String> = pattern.split('*').map(globset::escape).collect();
-    globset::Glob::new(&escaped.join("*"))
-        .is_ok_and(|glob| glob.compile_matcher().is_match(name))
+    globset::Glob::new(&escaped.join("*")).is_ok_and(|glob| glob.compile_matcher().is_match(name))
 }
 
 #[cfg(test)]

@@ -9,6 +9,14 @@ pub const DEPLOYMENT_TAG: &str = "s3insights:deployment";
 /// Tag on every destination stack: the run it belongs to.
 pub const RUN_ID_TAG: &str = "s3insights:run-id";
 
+/// Parameters of the destination's template that name the accounts it takes reports of.
+pub const SOURCE_ACCOUNTS_PARAMETERS: [&str; 4] = [
+    "SourceAccounts",
+    "SourceAccounts2",
+    "SourceAccounts3",
+    "SourceAccounts4",
+];
+
 /// Id of the inventory configuration that a run puts on its source buckets.
 pub fn configuration_id(deployment: &DeploymentName, run_id: &RunId) -> String {
     format!("s3insights-{deployment}-{run_id}")
@@ -26,13 +34,18 @@ pub fn run_of_configuration(deployment: &DeploymentName, configuration_id: &str)
 /// Whether a bucket of the host account is the platform's own: the consolidated bucket, or the
 /// destination of some run. Such buckets are never source buckets.
 pub fn is_own_bucket(deployment: &DeploymentName, host: &AccountId, bucket: &BucketName) -> bool {
-    let Some(rest) =
-        bucket.as_str().strip_prefix(deployment.as_str()).and_then(|rest| rest.strip_prefix('-'))
+    let Some(rest) = bucket
+        .as_str()
+        .strip_prefix(deployment.as_str())
+        .and_then(|rest| rest.strip_prefix('-'))
     else {
         return false;
     };
     let mut parts = rest.splitn(3, '-');
-    let (first, second) = (parts.next().unwrap_or_default(), parts.next().unwrap_or_default());
+    let (first, second) = (
+        parts.next().unwrap_or_default(),
+        parts.next().unwrap_or_default(),
+    );
     first == host.as_str() || (second == host.as_str() && RunId::try_from(first).is_ok())
 }
 
@@ -53,7 +66,10 @@ pub fn partition_prefix(
     region: &Region,
     bucket: &BucketName,
 ) -> String {
-    format!("{}account={account}/region={region}/bucketname={bucket}/", snapshot_prefix(run_id))
+    format!(
+        "{}account={account}/region={region}/bucketname={bucket}/",
+        snapshot_prefix(run_id)
+    )
 }
 
 /// Where the totals of a run's files are.
@@ -116,7 +132,11 @@ mod tests {
             "s3insights-insights-a/../b",
             "x3insights-insights-nightly",
         ] {
-            assert_eq!(run_of_configuration(&deployment, stranger), None, "{stranger}");
+            assert_eq!(
+                run_of_configuration(&deployment, stranger),
+                None,
+                "{stranger}"
+            );
         }
     }
 

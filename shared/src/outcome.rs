@@ -30,8 +30,14 @@ pub fn outcome(
     }
     let all_covered = accounts.iter().all(|account| account.reason.is_none())
         && buckets.iter().all(|bucket| bucket.status.is_covered())
-        && queries.iter().all(|query| query.state == QueryState::Succeeded);
-    if all_covered { Outcome::Complete } else { Outcome::Partial }
+        && queries
+            .iter()
+            .all(|query| query.state == QueryState::Succeeded);
+    if all_covered {
+        Outcome::Complete
+    } else {
+        Outcome::Partial
+    }
 }
 
 #[cfg(test)]
@@ -51,7 +57,10 @@ mod tests {
     }
 
     fn account(reason: Option<Reason>) -> Account {
-        Account { account: AccountId::try_from("123456789012").unwrap(), reason }
+        Account {
+            account: AccountId::try_from("123456789012").unwrap(),
+            reason,
+        }
     }
 
     fn query(state: QueryState) -> Query {
@@ -71,22 +80,42 @@ mod tests {
 
     #[test]
     fn complete_takes_every_bucket_account_and_query() {
-        let good = [bucket(InventoryStatus::Done), bucket(InventoryStatus::BucketIsEmpty)];
+        let good = [
+            bucket(InventoryStatus::Done),
+            bucket(InventoryStatus::BucketIsEmpty),
+        ];
         let read = [account(None)];
         let succeeded = [query(QueryState::Succeeded)];
         assert_eq!(outcome(None, &read, &good, &succeeded), Outcome::Complete);
         for status in InventoryStatus::ALL {
             let mut buckets = good.to_vec();
             buckets.push(bucket(status));
-            let expected = if status.is_covered() { Outcome::Complete } else { Outcome::Partial };
-            assert_eq!(outcome(None, &read, &buckets, &succeeded), expected, "{status}");
+            let expected = if status.is_covered() {
+                Outcome::Complete
+            } else {
+                Outcome::Partial
+            };
+            assert_eq!(
+                outcome(None, &read, &buckets, &succeeded),
+                expected,
+                "{status}"
+            );
         }
         let closed = [account(Some(Reason::new("AccessDenied", "no role")))];
         assert_eq!(outcome(None, &closed, &good, &succeeded), Outcome::Partial);
         for state in [QueryState::Waiting, QueryState::Running, QueryState::Failed] {
-            assert_eq!(outcome(None, &read, &good, &[query(state)]), Outcome::Partial);
+            assert_eq!(
+                outcome(None, &read, &good, &[query(state)]),
+                Outcome::Partial
+            );
         }
-        let failure = Failure { error: "Internal".into(), cause: String::new() };
-        assert_eq!(outcome(Some(&failure), &read, &good, &succeeded), Outcome::Failed);
+        let failure = Failure {
+            error: "Internal".into(),
+            cause: String::new(),
+        };
+        assert_eq!(
+            outcome(Some(&failure), &read, &good, &succeeded),
+            Outcome::Failed
+        );
     }
 }

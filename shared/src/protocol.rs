@@ -3,6 +3,7 @@
 
 use jiff::Timestamp;
 
+use crate::error::TaskError;
 use crate::ids::{AccountId, BucketName, DeploymentName, Region, RunId};
 use crate::input::{AccountInput, excluded_by};
 use crate::manifest::{FileFormat, Manifest, ReportLocation, verify_checksum};
@@ -57,7 +58,11 @@ pub fn is_awaited(
     if destination.and_then(|destination| destination.bucket.as_ref()) != Some(delivered_to) {
         return Err("it is not in the run's destination of the bucket's Region");
     }
-    if bucket.report.as_deref().is_some_and(|report| report != manifest_key) {
+    if bucket
+        .report
+        .as_deref()
+        .is_some_and(|report| report != manifest_key)
+    {
         return Err("the run takes another report of the bucket");
     }
     Ok(())
@@ -93,16 +98,29 @@ pub fn check_manifest(
     if manifest.format != FileFormat::Parquet {
         return Err(Reason::new(
             "UnsupportedFormat",
-            format!("the report's files are {:?}; Parquet was asked for", manifest.format),
+            format!(
+                "the report's files are {:?}; Parquet was asked for",
+                manifest.format
+            ),
         ));
     }
     // A manifest may list only what was delivered for its own bucket.
     let own = format!("{}/{}/", location.prefix, location.source_bucket);
-    if let Some(file) = manifest.files.iter().find(|file| !file.key.starts_with(&own)) {
-        return foreign(format!("the manifest lists {:?}, which is not under {own}", file.key));
+    if let Some(file) = manifest
+        .files
+        .iter()
+        .find(|file| !file.key.starts_with(&own))
+    {
+        return foreign(format!(
+            "the manifest lists {:?}, which is not under {own}",
+            file.key
+        ));
     }
-    let mut stems: Vec<&str> =
-        manifest.files.iter().map(|file| naming::file_stem(&file.key)).collect();
+    let mut stems: Vec<&str> = manifest
+        .files
+        .iter()
+        .map(|file| naming::file_stem(&file.key))
+        .collect();
     stems.sort_unstable();
     if let Some(pair) = stems.windows(2).find(|pair| pair[0] == pair[1]) {
         return Err(Reason::new(
@@ -122,9 +140,27 @@ pub struct Wait {
     pub deadline_passed: bool,
 }
 
-/// Whether the Harvester waits on.
+/// Whether the Harvester waits on. A run that is being cleaned up has nothing to wait for.
 pub fn wait(run: &Run, now: Timestamp) -> Wait {
-    Wait { settled: run.is_settled(), deadline_passed: now >= run.deadline }
+    Wait {
+        settled: run.is_settled(),
+        deadline_passed: now >= run.deadline || run.frozen_at.is_some(),
+    }
+}
+
+/// Whether anything may still be made for a run. An execution that was stopped may have a task
+/// under way, which must not make anew what Cleanup removes.
+///
+/// # Errors
+/// `InvalidInput` when the run is being published, cleaned up, or over.
+pub fn may_still_make(run: &Run) -> Result<(), TaskError> {
+    match run.frozen_at {
+        None => Ok(()),
+        Some(at) => Err(TaskError::InvalidInput(format!(
+            "run_id: run {} is over since {at}; nothing is made for it any more",
+            run.run_id
+        ))),
+    }
 }
 
 /// Why a bucket is still in progress when the run goes on without it.
@@ -157,7 +193,11 @@ pub fn usable_destination(destination: Option<&Destination>) -> Result<&Destinat
         {
             Ok(destination)
         }
-        Some(Destination { reason: Some(reason), region, .. }) => Err(Reason::new(
+        Some(Destination {
+            reason: Some(reason),
+            region,
+            ..
+        }) => Err(Reason::new(
             "DestinationNotCreated",
             format!(
                 "the inventory destination in {region} could not be made: {}: {}",
@@ -181,7 +221,7 @@ pub fn has_stray_rows(bucket: &SourceBucket) -> bool {
 pub fn smoke_test_verdict(buckets: &[SourceBucket]) -> Result<(), String> {
     if buckets.is_empty() {
         return Err(
-            "nothing was tested: the accounts have no buckets in the supported Regions".to_owned()
+            "nothing was tested: the accounts have no buckets in the supported Regions".to_owned(),
         );
     }
     let broken: Vec<String> = buckets
@@ -189,7 +229,10 @@ pub fn smoke_test_verdict(buckets: &[SourceBucket]) -> Result<(), String> {
         .filter(|bucket| bucket.status != InventoryStatus::Done)
         .map(|bucket| match &bucket.reason {
             Some(reason) => {
-                format!("{}: {}: {} ({})", bucket.region, bucket.status, reason.message, reason.code)
+                format!(
+                    "{}: {}: {} ({})",
+                    bucket.region, bucket.status, reason.message, reason.code
+                )
             }
             None => format!("{}: {}", bucket.region, bucket.status),
         })
@@ -207,7 +250,9 @@ pub fn smoke_test_verdict(buckets: &[SourceBucket]) -> Result<(), String> {
 
 /// Seconds until a message whose work could not be done yet is received again.
 pub fn retry_delay_seconds(receives: u32) -> i32 {
-    5_i32.saturating_mul(1 << receives.saturating_sub(1).min(8)).min(900)
+    5_i32
+        .saturating_mul(1 << receives.saturating_sub(1).min(8))
+        .min(900)
 }
 
 #[cfg(test)]

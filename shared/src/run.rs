@@ -142,7 +142,10 @@ pub struct StoredProblem {
 
 impl From<Problem> for StoredProblem {
     fn from(problem: Problem) -> Self {
-        Self { path: problem.path, message: problem.message }
+        Self {
+            path: problem.path,
+            message: problem.message,
+        }
     }
 }
 

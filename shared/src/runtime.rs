@@ -59,5 +59,8 @@ pub fn parse<I: DeserializeOwned>(payload: Value) -> Result<I, TaskError> {
 }
 
 fn run_id_of(payload: &Value) -> &str {
-    payload.get("run_id").and_then(Value::as_str).unwrap_or_default()
+    payload
+        .get("run_id")
+        .and_then(Value::as_str)
+        .unwrap_or_default()
 }

@@ -38,9 +38,11 @@ impl Settings {
     /// Reads variables from `lookup`; a missing or malformed one is named.
     pub fn read(lookup: impl Fn(&str) -> Option<String>) -> Result<Self, TaskError> {
         let text = |name: &str| {
-            lookup(name).filter(|value| !value.is_empty()).ok_or_else(|| {
-                TaskError::Internal(format!("environment variable {name} is not set"))
-            })
+            lookup(name)
+                .filter(|value| !value.is_empty())
+                .ok_or_else(|| {
+                    TaskError::Internal(format!("environment variable {name} is not set"))
+                })
         };
         let bad = |name: &str, problem: crate::ids::InvalidId| {
             TaskError::Internal(format!("environment variable {name}: {problem}"))
@@ -87,12 +89,20 @@ mod tests {
     fn a_missing_or_malformed_variable_is_named() {
         for name in ["RUN_TABLE_NAME", "DEPLOYMENT_NAME", "FILE_QUEUE_URL"] {
             let error = Settings::read(|n| complete(n).filter(|_| n != name)).unwrap_err();
-            assert_eq!(error.to_string(), format!("environment variable {name} is not set"));
+            assert_eq!(
+                error.to_string(),
+                format!("environment variable {name} is not set")
+            );
         }
         let error = Settings::read(|name| match name {
             "HOST_ACCOUNT_ID" => Some("12".into()),
             other => complete(other),
         });
-        assert!(error.unwrap_err().to_string().starts_with("environment variable HOST_ACCOUNT_ID: "));
+        assert!(
+            error
+                .unwrap_err()
+                .to_string()
+                .starts_with("environment variable HOST_ACCOUNT_ID: ")
+        );
     }
 }

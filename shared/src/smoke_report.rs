@@ -3,7 +3,9 @@
 
 use std::sync::Arc;
 
-use arrow_array::{ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray};
+use arrow_array::{
+    ArrayRef, BooleanArray, Int64Array, RecordBatch, StringArray, TimestampMillisecondArray,
+};
 use jiff::Timestamp;
 use parquet::arrow::ArrowWriter;
 use parquet::basic::Compression;
@@ -59,8 +61,16 @@ impl SmokeReport {
         Self {
             objects: vec![
                 (data_key, "application/octet-stream", data),
-                (format!("{home}/{stamp}/manifest.json"), "application/json", manifest.into_bytes()),
-                (format!("{home}/{stamp}/manifest.checksum"), "text/plain", checksum.into_bytes()),
+                (
+                    format!("{home}/{stamp}/manifest.json"),
+                    "application/json",
+                    manifest.into_bytes(),
+                ),
+                (
+                    format!("{home}/{stamp}/manifest.checksum"),
+                    "text/plain",
+                    checksum.into_bytes(),
+                ),
             ],
         }
     }
@@ -69,11 +79,30 @@ impl SmokeReport {
 fn data_file(bucket: &BucketName, at: Timestamp) -> Vec<u8> {
     const SOUND: &str = "two rows of fixed columns always make a file";
     let columns: Vec<(&str, ArrayRef, bool)> = vec![
-        ("bucket", Arc::new(StringArray::from(vec![bucket.as_str(); 2])), false),
-        ("key", Arc::new(StringArray::from(vec!["smoke-test/first", "smoke-test/second.txt"])), false),
+        (
+            "bucket",
+            Arc::new(StringArray::from(vec![bucket.as_str(); 2])),
+            false,
+        ),
+        (
+            "key",
+            Arc::new(StringArray::from(vec![
+                "smoke-test/first",
+                "smoke-test/second.txt",
+            ])),
+            false,
+        ),
         ("version_id", Arc::new(StringArray::from(vec![""; 2])), true),
-        ("is_latest", Arc::new(BooleanArray::from(vec![true; 2])), true),
-        ("is_delete_marker", Arc::new(BooleanArray::from(vec![false; 2])), true),
+        (
+            "is_latest",
+            Arc::new(BooleanArray::from(vec![true; 2])),
+            true,
+        ),
+        (
+            "is_delete_marker",
+            Arc::new(BooleanArray::from(vec![false; 2])),
+            true,
+        ),
         ("size", Arc::new(Int64Array::from(vec![1, 2])), true),
         (
             "last_modified_date",
@@ -84,9 +113,12 @@ fn data_file(bucket: &BucketName, at: Timestamp) -> Vec<u8> {
         ),
     ];
     let batch = RecordBatch::try_from_iter_with_nullable(columns).expect(SOUND);
-    let properties = WriterProperties::builder().set_compression(Compression::SNAPPY).build();
+    let properties = WriterProperties::builder()
+        .set_compression(Compression::SNAPPY)
+        .build();
     let mut file = Vec::new();
-    let mut writer = ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).expect(SOUND);
+    let mut writer =
+        ArrowWriter::try_new(&mut file, batch.schema(), Some(properties)).expect(SOUND);
     writer.write(&batch).expect(SOUND);
     writer.close().expect(SOUND);
     file
@@ -104,10 +136,12 @@ mod tests {
         let bucket = BucketName::try_from("smoke-test-x-eu-west-1").unwrap();
         let destination = BucketName::try_from("destination").unwrap();
         let at = "2026-03-01T04:05:06Z".parse().unwrap();
-        let make = || SmokeReport::new(&account, &bucket, "s3insights-insights-x", &destination, at);
+        let make =
+            || SmokeReport::new(&account, &bucket, "s3insights-insights-x", &destination, at);
         let report = make();
         assert_eq!(report, make());
-        let [_, (manifest_key, _, manifest), (checksum_key, _, checksum)] = &report.objects[..] else {
+        let [_, (manifest_key, _, manifest), (checksum_key, _, checksum)] = &report.objects[..]
+        else {
             panic!("three objects");
         };
         let location = ReportLocation::parse(checksum_key).unwrap();

@@ -87,7 +87,11 @@ pub struct Reason {
 impl Reason {
     /// A reason without a known missing permission.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
-        Self { code: code.into(), message: message.into(), missing_permission: None }
+        Self {
+            code: code.into(),
+            message: message.into(),
+            missing_permission: None,
+        }
     }
 
     /// The same reason with the permission that a refused call would have needed; any other code
@@ -129,7 +133,10 @@ mod tests {
             for next in InventoryStatus::ALL {
                 assert!(open || !end.may_become(false, next), "{end} became {next}");
                 if end == InventoryStatus::InventoryConfigurationNotCreated {
-                    assert!(!end.may_become(true, next), "a refused bucket became {next}");
+                    assert!(
+                        !end.may_become(true, next),
+                        "a refused bucket became {next}"
+                    );
                 }
             }
         }
@@ -157,7 +164,10 @@ mod tests {
     #[test]
     fn only_a_refusal_names_a_permission() {
         let refused = Reason::new("AccessDenied", "no").needing("s3:ListBucketVersions");
-        assert_eq!(refused.missing_permission.as_deref(), Some("s3:ListBucketVersions"));
+        assert_eq!(
+            refused.missing_permission.as_deref(),
+            Some("s3:ListBucketVersions")
+        );
         let gone = Reason::new("NoSuchBucket", "gone").needing("s3:ListBucketVersions");
         assert_eq!(gone.missing_permission, None);
     }

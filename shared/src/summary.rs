@@ -193,7 +193,10 @@ impl Summary {
             unread_accounts: accounts
                 .into_iter()
                 .filter_map(|Account { account, reason }| {
-                    Some(UnreadAccount { account, reason: reason? })
+                    Some(UnreadAccount {
+                        account,
+                        reason: reason?,
+                    })
                 })
                 .collect(),
             failed_destinations: failed_destinations(parts),
@@ -229,7 +232,10 @@ impl Summary {
             return verdict;
         }
         let shortfalls = self.shortfalls();
-        std::iter::once(verdict).chain(shortfalls).collect::<Vec<_>>().join(", ")
+        std::iter::once(verdict)
+            .chain(shortfalls)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// What is missing, each as a few words; empty when nothing is.
@@ -249,8 +255,11 @@ impl Summary {
                 counted(self.accounts, "account")
             ));
         }
-        let without_result =
-            self.queries.iter().filter(|query| query.state != QueryState::Succeeded).count();
+        let without_result = self
+            .queries
+            .iter()
+            .filter(|query| query.state != QueryState::Succeeded)
+            .count();
         if without_result > 0 {
             let queries = match self.queries.len() {
                 1 => "1 query".to_owned(),
@@ -306,7 +315,11 @@ fn worse(one: Outcome, other: Outcome) -> Outcome {
 }
 
 fn counted(number: u64, noun: &str) -> String {
-    if number == 1 { format!("1 {noun}") } else { format!("{number} {noun}s") }
+    if number == 1 {
+        format!("1 {noun}")
+    } else {
+        format!("{number} {noun}s")
+    }
 }
 
 /// A query in the Athena console of the Region's partition.
@@ -328,7 +341,12 @@ fn accounts_of(run: &Run, parts: &RunParts) -> Vec<Account> {
         return accounts;
     }
     let known: HashSet<&AccountId> = parts.accounts.iter().map(|entry| &entry.account).collect();
-    for account in run.input.accounts.iter().filter(|account| !known.contains(&account.id)) {
+    for account in run
+        .input
+        .accounts
+        .iter()
+        .filter(|account| !known.contains(&account.id))
+    {
         accounts.push(Account {
             account: account.id.clone(),
             reason: Some(Reason::new("NotDiscovered", "its buckets were not listed")),
@@ -351,11 +369,10 @@ fn queries_of(run: &Run, parts: &RunParts) -> Vec<Query> {
         }
         let (name, tells) = match query {
             QueryInput::Sql { name, .. } => (name.clone(), None),
-            QueryInput::Catalog { catalog } => {
-                catalogue::find(catalog).map_or((catalog.clone(), None), |query| {
+            QueryInput::Catalog { catalog } => catalogue::find(catalog)
+                .map_or((catalog.clone(), None), |query| {
                     (query.title.to_owned(), Some(query.tells.to_owned()))
-                })
-            }
+                }),
         };
         queries.push(Query {
             number,
@@ -383,7 +400,10 @@ fn not_covered(run: &Run, buckets: &[SourceBucket], counted: &Coverage) -> Vec<N
             region: bucket.region.clone(),
             bucket: bucket.bucket.clone(),
             status: bucket.status,
-            reason: bucket.reason.clone().unwrap_or_else(|| unexplained(run, bucket.status)),
+            reason: bucket
+                .reason
+                .clone()
+                .unwrap_or_else(|| unexplained(run, bucket.status)),
         })
         .collect();
     list.sort_by(|a, b| {
@@ -434,12 +454,16 @@ fn contents(buckets: &[SourceBucket], totals: Option<&Totals>) -> Contents {
         delete_markers: totals.map(|totals| totals.delete_markers),
         ..Contents::default()
     };
-    for bucket in buckets.iter().filter(|bucket| bucket.status == InventoryStatus::Done) {
+    for bucket in buckets
+        .iter()
+        .filter(|bucket| bucket.status == InventoryStatus::Done)
+    {
         contents.rows = contents.rows.saturating_add(bucket.rows);
         contents.objects = contents.objects.saturating_add(bucket.objects);
         contents.bytes = contents.bytes.saturating_add(bucket.bytes);
-        contents.undecodable_keys =
-            contents.undecodable_keys.saturating_add(bucket.undecodable_keys);
+        contents.undecodable_keys = contents
+            .undecodable_keys
+            .saturating_add(bucket.undecodable_keys);
     }
     contents
 }

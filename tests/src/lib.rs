@@ -1,1 +1,8 @@
+//! What whole-run tests share: one embedded AWS with the platform deployed in it, and the steps of
+//! a run as a test takes them. Account ids and run ids keep the tests of one binary apart.
 
+mod checks;
+mod platform;
+
+pub use checks::{Snapshot, leftovers, query, snapshot_of};
+pub use platform::{DEPLOYMENT, EXTERNAL_ID, Ended, Platform, test};

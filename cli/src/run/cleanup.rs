@@ -33,7 +33,9 @@ pub(super) async fn run(
 ) -> Result<Exit> {
     if !yes && let Some(question) = question(platform, run_id).await? {
         if !std::io::stdin().is_terminal() {
-            return Err(Trouble::misuse("a cleanup has to be confirmed").hint("add --yes").into());
+            return Err(Trouble::misuse("a cleanup has to be confirmed")
+                .hint("add --yes")
+                .into());
         }
         if !ask(&question)? {
             output::note("nothing was done");
@@ -41,18 +43,23 @@ pub(super) async fn run(
         }
     }
     let input = run_id.map_or_else(|| json!({}), |run_id| json!({ "run_id": run_id }));
-    let execution_arn = platform.clients.start_execution(&platform.cleanup, &input).await?;
-    let work = async {
+    let execution_arn = platform
+        .clients
+        .start_execution(&platform.cleanup, &input)
+        .await?;
+    let work = Box::pin(async {
         if !json {
             output::data(&format!("execution_arn: {execution_arn}"))?;
         }
         let look = async |_: &Execution| {
             let states = platform.clients.entered_states(&execution_arn).await?;
-            Ok(states.last().map_or_else(|| "starting".to_owned(), |entry| visible(&entry.state)))
+            Ok(states
+                .last()
+                .map_or_else(|| "starting".to_owned(), |entry| visible(&entry.state)))
         };
         let execution = watch::wait(platform, &execution_arn, look).await?;
         finish(execution, json)
-    };
+    });
     interruptible(work, || "the cleanup goes on".to_owned()).await
 }
 
@@ -63,7 +70,9 @@ async fn question(platform: &Platform, run_id: Option<&RunId>) -> Result<Option<
         return Ok(Some("Clean up every run that is over?".to_owned()));
     };
     let Some(run) = platform.runs().run(run_id).await? else {
-        return Ok(Some(format!("Run {run_id} is not on record. Remove what is named after it?")));
+        return Ok(Some(format!(
+            "Run {run_id} is not on record. Remove what is named after it?"
+        )));
     };
     let execution = platform.execution(&run.execution_arn).await?;
     Ok(execution.filter(Execution::is_running).map(|_| {
@@ -101,9 +110,11 @@ fn finish(execution: Execution, json: bool) -> Result<Exit> {
     }
     let said = [Some(cleaned.execution_status), cleaned.error, cleaned.cause];
     let said: Vec<String> = said.into_iter().flatten().collect();
-    Err(Trouble::failed(format!("the cleanup failed: {}", said.join(": ")))
-        .hint("a cleanup may be repeated at any time")
-        .into())
+    Err(
+        Trouble::failed(format!("the cleanup failed: {}", said.join(": ")))
+            .hint("a cleanup may be repeated at any time")
+            .into(),
+    )
 }
 
 #[cfg(test)]
@@ -112,7 +123,13 @@ mod tests {
 
     #[test]
     fn only_a_clear_yes_is_one() {
-        for (answer, yes) in [("y\n", true), ("YES\r\n", true), ("\n", false), ("", false), ("yep", false)] {
+        for (answer, yes) in [
+            ("y\n", true),
+            ("YES\r\n", true),
+            ("\n", false),
+            ("", false),
+            ("yep", false),
+        ] {
             assert_eq!(is_yes(answer), yes, "{answer:?}");
         }
     }
@@ -130,6 +147,9 @@ mod tests {
         };
         assert_eq!(finish(execution("SUCCEEDED"), false).unwrap(), Exit::Done);
         let error = finish(execution("FAILED"), false).unwrap_err().to_string();
-        assert_eq!(error, "the cleanup failed: FAILED: CleanupIncomplete: ap-south-1");
+        assert_eq!(
+            error,
+            "the cleanup failed: FAILED: CleanupIncomplete: ap-south-1"
+        );
     }
 }

@@ -44,7 +44,13 @@ impl From<Run> for Listed {
 }
 
 pub(super) async fn run(platform: &Platform, json: bool) -> Result<Exit> {
-    let runs: Vec<Listed> = platform.runs().runs().await?.into_iter().map(Listed::from).collect();
+    let runs: Vec<Listed> = platform
+        .runs()
+        .runs()
+        .await?
+        .into_iter()
+        .map(Listed::from)
+        .collect();
     if json {
         output::json(&runs)?;
     } else if runs.is_empty() {
@@ -56,21 +62,33 @@ pub(super) async fn run(platform: &Platform, json: bool) -> Result<Exit> {
 }
 
 fn text(runs: &[Listed]) -> String {
-    let heading = ["RUN", "STARTED", "OUTCOME", "CLEANED UP", "TABLE"].map(str::to_owned).to_vec();
+    let heading = ["RUN", "STARTED", "OUTCOME", "CLEANED UP", "TABLE"]
+        .map(str::to_owned)
+        .to_vec();
     let row = |run: &Listed| {
-        let table = match run.is_smoke_test {
-            true => "(smoke test)".to_owned(),
-            false => format!("{}.{}", run.database, run.table),
+        let table = if run.is_smoke_test {
+            "(smoke test)".to_owned()
+        } else {
+            format!("{}.{}", run.database, run.table)
         };
         vec![
             run.run_id.to_string(),
             run.started_at.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
             run.outcome.map_or("-", Outcome::name).to_owned(),
-            if run.cleaned_up_at.is_some() { "yes" } else { "no" }.to_owned(),
+            if run.cleaned_up_at.is_some() {
+                "yes"
+            } else {
+                "no"
+            }
+            .to_owned(),
             table,
         ]
     };
-    output::table(&std::iter::once(heading).chain(runs.iter().map(row)).collect::<Vec<_>>())
+    output::table(
+        &std::iter::once(heading)
+            .chain(runs.iter().map(row))
+            .collect::<Vec<_>>(),
+    )
 }
 
 #[cfg(test)]
@@ -90,7 +108,10 @@ mod tests {
             execution_arn: String::new(),
             cleaned_up_at: outcome.map(|_| "2026-01-05T05:00:00Z".parse().unwrap()),
         };
-        let runs = [listed("a", Some(Outcome::Partial), false), listed("smoke", None, true)];
+        let runs = [
+            listed("a", Some(Outcome::Partial), false),
+            listed("smoke", None, true),
+        ];
         assert_eq!(
             text(&runs),
             "RUN    STARTED                  OUTCOME  CLEANED UP  TABLE\n\

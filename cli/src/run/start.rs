@@ -35,9 +35,12 @@ pub(super) async fn run(
     stay: bool,
     json: bool,
 ) -> Result<Exit> {
-    let execution_arn = platform.clients.start_execution(&platform.harvester, input).await?;
+    let execution_arn = platform
+        .clients
+        .start_execution(&platform.harvester, input)
+        .await?;
     let say_how_to_go_on = || "the run goes on; see `s3insights run list`".to_owned();
-    let work = async {
+    let work = Box::pin(async {
         if !json {
             output::data(&format!("execution_arn: {execution_arn}"))?;
         }
@@ -60,7 +63,7 @@ pub(super) async fn run(
         let status = RunStatus::load(platform, run_id).await?;
         status.print(json)?;
         Ok(status.exit())
-    };
+    });
     interruptible(work, say_how_to_go_on).await
 }
 
@@ -72,7 +75,9 @@ pub(crate) async fn start(platform: &Platform, execution_arn: &str) -> Result<St
         // In this order: an execution that has ended has opened its run before.
         let execution = platform.execution(execution_arn).await?;
         let runs = platform.runs().runs().await?;
-        let opened = runs.into_iter().find(|run| run.execution_arn == execution_arn);
+        let opened = runs
+            .into_iter()
+            .find(|run| run.execution_arn == execution_arn);
         if let Some(run) = opened {
             return Ok(Started {
                 execution_arn: execution_arn.to_owned(),
@@ -149,6 +154,9 @@ mod tests {
             started_at: None,
             ended_at: None,
         });
-        assert_eq!(started.refusal().to_string(), "the run was refused: ABORTED");
+        assert_eq!(
+            started.refusal().to_string(),
+            "the run was refused: ABORTED"
+        );
     }
 }

@@ -52,8 +52,13 @@ pub(crate) struct RunStatus {
     standing: Standing,
 }
 
-pub(super) async fn run(platform: &Platform, run_id: &RunId, stay: bool, json: bool) -> Result<Exit> {
-    let work = async {
+pub(super) async fn run(
+    platform: &Platform,
+    run_id: &RunId,
+    stay: bool,
+    json: bool,
+) -> Result<Exit> {
+    let work = Box::pin(async {
         let mut status = RunStatus::load(platform, run_id).await?;
         if stay && !status.is_over() {
             watch::watch(platform, run_id, &status.execution_arn).await?;
@@ -61,8 +66,11 @@ pub(super) async fn run(platform: &Platform, run_id: &RunId, stay: bool, json: b
         }
         status.print(json)?;
         Ok(status.exit())
-    };
-    interruptible(work, || format!("the run goes on; see `s3insights run status {run_id}`")).await
+    });
+    interruptible(work, || {
+        format!("the run goes on; see `s3insights run status {run_id}`")
+    })
+    .await
 }
 
 /// A run on record.
@@ -89,13 +97,10 @@ impl RunStatus {
         Ok(Self::new(&run, execution, standing, summary))
     }
 
-    fn new(
-        run: &Run,
-        execution: Option<Execution>,
-        standing: Standing,
-        summary: Summary,
-    ) -> Self {
-        let is_over = execution.as_ref().is_none_or(|execution| !execution.is_running());
+    fn new(run: &Run, execution: Option<Execution>, standing: Standing, summary: Summary) -> Self {
+        let is_over = execution
+            .as_ref()
+            .is_none_or(|execution| !execution.is_running());
         let ended = execution.as_ref();
         Self {
             run_id: run.run_id.clone(),
@@ -124,7 +129,9 @@ impl RunStatus {
 
     /// The exit code: how it ended, or that it goes on well.
     pub(crate) fn exit(&self) -> Exit {
-        self.outcome.map_or(Exit::Done, |outcome| Exit::of_run(self.execution.as_ref(), outcome))
+        self.outcome.map_or(Exit::Done, |outcome| {
+            Exit::of_run(self.execution.as_ref(), outcome)
+        })
     }
 
     /// Prints the status, or the summary of a run that is over.
@@ -149,9 +156,18 @@ impl RunStatus {
         let row = |name: &str, value: String| vec![name.to_owned(), value];
         let rows = [
             row("run", self.run_id.to_string()),
-            row("state", self.state.as_deref().map(visible).unwrap_or_default()),
+            row(
+                "state",
+                self.state.as_deref().map(visible).unwrap_or_default(),
+            ),
             row("elapsed", clock(elapsed)),
-            row("deadline", self.summary.deadline.strftime("%Y-%m-%d %H:%M:%S UTC").to_string()),
+            row(
+                "deadline",
+                self.summary
+                    .deadline
+                    .strftime("%Y-%m-%d %H:%M:%S UTC")
+                    .to_string(),
+            ),
             row("buckets", self.standing.buckets()),
             row("files", self.standing.files()),
         ];
@@ -165,14 +181,21 @@ impl RunStatus {
             return None;
         }
         let said = [self.error.as_deref(), self.cause.as_deref()];
-        let said: Vec<&str> = said.into_iter().flatten().filter(|said| !said.is_empty()).collect();
+        let said: Vec<&str> = said
+            .into_iter()
+            .flatten()
+            .filter(|said| !said.is_empty())
+            .collect();
         let mut text = format!("error: the Harvester execution is {}", execution.status);
         if !said.is_empty() {
             text = format!("{text}: {}", said.join(": "));
         }
         text = lines_visible(&text);
         if self.cleaned_up_at.is_none() {
-            text = format!("{text}\nhint: `s3insights run cleanup {}` removes what it left behind", self.run_id);
+            text = format!(
+                "{text}\nhint: `s3insights run cleanup {}` removes what it left behind",
+                self.run_id
+            );
         }
         Some(text)
     }
@@ -250,22 +273,43 @@ mod tests {
     #[test]
     fn a_run_that_is_over_tells_its_outcome() {
         let cases = [
-            (Some("SUCCEEDED"), Some(Outcome::Complete), Outcome::Complete, Exit::Done),
-            (Some("SUCCEEDED"), Some(Outcome::Partial), Outcome::Partial, Exit::Partial),
+            (
+                Some("SUCCEEDED"),
+                Some(Outcome::Complete),
+                Outcome::Complete,
+                Exit::Done,
+            ),
+            (
+                Some("SUCCEEDED"),
+                Some(Outcome::Partial),
+                Outcome::Partial,
+                Exit::Partial,
+            ),
             (Some("ABORTED"), None, Outcome::Failed, Exit::Failed),
-            (Some("FAILED"), Some(Outcome::Complete), Outcome::Complete, Exit::Failed),
+            (
+                Some("FAILED"),
+                Some(Outcome::Complete),
+                Outcome::Complete,
+                Exit::Failed,
+            ),
             (None, Some(Outcome::Complete), Outcome::Complete, Exit::Done),
             (None, None, Outcome::Failed, Exit::Failed),
         ];
         for (execution, recorded, outcome, exit) in cases {
             let status = status(execution, recorded);
-            assert_eq!((status.outcome, status.exit()), (Some(outcome), exit), "{execution:?} {recorded:?}");
+            assert_eq!(
+                (status.outcome, status.exit()),
+                (Some(outcome), exit),
+                "{execution:?} {recorded:?}"
+            );
         }
     }
 
     #[test]
     fn a_failed_execution_is_told_beside_the_summary() {
-        let said = status(Some("FAILED"), Some(Outcome::Complete)).trouble().unwrap();
+        let said = status(Some("FAILED"), Some(Outcome::Complete))
+            .trouble()
+            .unwrap();
         assert_eq!(
             said,
             "error: the Harvester execution is FAILED: CleanupIncomplete: 2 accounts\\u{1b}[2J\n\
@@ -275,7 +319,8 @@ mod tests {
 
     #[test]
     fn the_json_has_the_summary_and_nothing_internal() {
-        let status = serde_json::to_value(status(Some("SUCCEEDED"), Some(Outcome::Complete))).unwrap();
+        let status =
+            serde_json::to_value(status(Some("SUCCEEDED"), Some(Outcome::Complete))).unwrap();
         assert_eq!(status["outcome"], "complete");
         assert_eq!(status["summary"]["run_id"], "nightly");
         assert!(status.get("execution").is_none() && status.get("standing").is_none());

@@ -13,7 +13,7 @@ use crate::progress::{Display, Standing};
 /// Time between two looks, at least.
 pub(crate) const PACE: Duration = Duration::from_secs(1);
 /// The same, at most.
-const SLOWEST: Duration = Duration::from_secs(60);
+const SLOWEST: Duration = Duration::from_mins(1);
 /// Looks in a row that may fail for a passing reason: a run takes days, a network does not stand
 /// still for so long.
 const FAILURES: u32 = 20;

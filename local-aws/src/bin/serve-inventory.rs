@@ -12,6 +12,8 @@ async fn main() -> Result<()> {
         (Some(flag), Some(root)) if flag == "--root" => PathBuf::from(root),
         _ => anyhow::bail!("usage: serve-inventory --root DIR"),
     };
-    let root = root.canonicalize().with_context(|| format!("finding {}", root.display()))?;
+    let root = root
+        .canonicalize()
+        .with_context(|| format!("finding {}", root.display()))?;
     local_aws::inventory::serve(&root).await
 }

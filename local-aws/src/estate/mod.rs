@@ -213,14 +213,16 @@ impl Estate {
 
     /// Reads an estate file.
     pub fn read(path: &Path) -> Result<Self> {
-        let text = std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
+        let text =
+            std::fs::read_to_string(path).with_context(|| format!("reading {}", path.display()))?;
         Self::parse(&text).with_context(|| format!("the estate {}", path.display()))
     }
 
     /// Reads an estate; the error says where in the file something is wrong.
     pub fn parse(yaml: &str) -> Result<Self> {
-        let estate: Self = serde_path_to_error::deserialize(serde_yaml_ng::Deserializer::from_str(yaml))
-            .map_err(|error| anyhow::anyhow!("{}: {}", error.path(), error.inner()))?;
+        let estate: Self =
+            serde_path_to_error::deserialize(serde_yaml_ng::Deserializer::from_str(yaml))
+                .map_err(|error| anyhow::anyhow!("{}: {}", error.path(), error.inner()))?;
         estate.check()?;
         Ok(estate)
     }
@@ -230,12 +232,25 @@ impl Estate {
         let mut names = std::collections::BTreeSet::new();
         for (number, account) in self.accounts.iter().enumerate() {
             let at = format!("accounts[{number}]");
-            let is_id = account.id.len() == 12 && account.id.bytes().all(|byte| byte.is_ascii_digit());
-            ensure!(is_id || account.id == HOST, "{at}.id: {} is neither 12 digits nor `host`", account.id);
-            ensure!(accounts.insert(&account.id), "{at}.id: {} is there twice", account.id);
+            let is_id =
+                account.id.len() == 12 && account.id.bytes().all(|byte| byte.is_ascii_digit());
+            ensure!(
+                is_id || account.id == HOST,
+                "{at}.id: {} is neither 12 digits nor `host`",
+                account.id
+            );
+            ensure!(
+                accounts.insert(&account.id),
+                "{at}.id: {} is there twice",
+                account.id
+            );
             for (number, bucket) in account.buckets.iter().enumerate() {
                 let at = format!("{at}.buckets[{number}]");
-                ensure!(names.insert(&bucket.name), "{at}.name: {} is there twice", bucket.name);
+                ensure!(
+                    names.insert(&bucket.name),
+                    "{at}.name: {} is there twice",
+                    bucket.name
+                );
                 bucket.check(&at)?;
             }
         }
@@ -259,27 +274,42 @@ impl Estate {
     /// The external id the platform has to be deployed with. It presents the same one to every
     /// account, so there can be only one.
     pub fn external_id(&self) -> Result<Option<&str>> {
-        let mut ids: Vec<&str> = self.accounts.iter().filter_map(|account| account.external_id.as_deref()).collect();
+        let mut ids: Vec<&str> = self
+            .accounts
+            .iter()
+            .filter_map(|account| account.external_id.as_deref())
+            .collect();
         ids.dedup();
         if ids.len() > 1 {
-            bail!("accounts: the external ids {} differ, and the platform has one", ids.join(" and "));
+            bail!(
+                "accounts: the external ids {} differ, and the platform has one",
+                ids.join(" and ")
+            );
         }
         Ok(ids.first().copied())
     }
 
     /// All buckets, with their accounts.
     pub fn buckets(&self) -> impl Iterator<Item = (&Account, &Bucket)> {
-        self.accounts.iter().flat_map(|account| account.buckets.iter().map(move |bucket| (account, bucket)))
+        self.accounts
+            .iter()
+            .flat_map(|account| account.buckets.iter().map(move |bucket| (account, bucket)))
     }
 
     /// Objects in all buckets, every version and delete marker counted.
     pub fn object_count(&self) -> usize {
-        self.buckets().map(|(_, bucket)| bucket.version_count()).sum()
+        self.buckets()
+            .map(|(_, bucket)| bucket.version_count())
+            .sum()
     }
 
     /// Sender and recipients of the summary.
     pub fn email_addresses(&self) -> Vec<String> {
-        let sender = self.input.sender.clone().unwrap_or_else(|| "s3insights@example.com".to_owned());
+        let sender = self
+            .input
+            .sender
+            .clone()
+            .unwrap_or_else(|| "s3insights@example.com".to_owned());
         let mut addresses = vec![sender];
         if self.input.recipients.is_empty() {
             addresses.push("security@example.com".to_owned());
@@ -320,7 +350,11 @@ impl Estate {
 impl Bucket {
     /// What a run must find, by the estate's word or by what is in the bucket.
     pub fn expectation(&self) -> Expectation {
-        self.expect.unwrap_or(if self.version_count() == 0 { Expectation::BucketIsEmpty } else { Expectation::Done })
+        self.expect.unwrap_or(if self.version_count() == 0 {
+            Expectation::BucketIsEmpty
+        } else {
+            Expectation::Done
+        })
     }
 
     /// Versions and delete markers in the bucket.
@@ -338,8 +372,15 @@ impl Bucket {
                 "{at}: only a bucket with versioning has noncurrent versions and delete markers"
             );
             for key in objects.all_keys() {
-                ensure!(!key.is_empty() && key.len() <= 1024, "{at}: a key of {} bytes (1 to 1,024)", key.len());
-                ensure!(keys.insert(key.clone()), "{at}: the key {key:?} is there twice");
+                ensure!(
+                    !key.is_empty() && key.len() <= 1024,
+                    "{at}: a key of {} bytes (1 to 1,024)",
+                    key.len()
+                );
+                ensure!(
+                    keys.insert(key.clone()),
+                    "{at}: the key {key:?} is there twice"
+                );
             }
         }
         if let Some(policy) = &self.policy {
@@ -354,11 +395,24 @@ impl Bucket {
 
 impl Objects {
     fn check(&self, at: &str) -> Result<()> {
-        let ways = [self.key.is_some(), !self.keys.is_empty(), self.pattern.is_some()];
-        ensure!(ways.iter().filter(|way| **way).count() == 1, "{at}: give one of `key`, `keys` and `pattern`");
-        ensure!(self.pattern.is_some() == self.count.is_some(), "{at}: `pattern` and `count` go together");
+        let ways = [
+            self.key.is_some(),
+            !self.keys.is_empty(),
+            self.pattern.is_some(),
+        ];
+        ensure!(
+            ways.iter().filter(|way| **way).count() == 1,
+            "{at}: give one of `key`, `keys` and `pattern`"
+        );
+        ensure!(
+            self.pattern.is_some() == self.count.is_some(),
+            "{at}: `pattern` and `count` go together"
+        );
         if let Some(pattern) = &self.pattern {
-            ensure!(number_place(pattern).is_some(), "{at}.pattern: {pattern:?} has no place for the number, as {{n:06}}");
+            ensure!(
+                number_place(pattern).is_some(),
+                "{at}.pattern: {pattern:?} has no place for the number, as {{n:06}}"
+            );
         }
         Ok(())
     }
@@ -375,8 +429,11 @@ impl Objects {
             None => key.clone(),
         };
         if let (Some(pattern), Some(count)) = (&self.pattern, self.count) {
-            let Some((start, end, width)) = number_place(pattern) else { return Vec::new() };
-            let numbered = (0..count).map(|n| format!("{}{n:0width$}{}", &pattern[..start], &pattern[end..]));
+            let Some((start, end, width)) = number_place(pattern) else {
+                return Vec::new();
+            };
+            let numbered =
+                (0..count).map(|n| format!("{}{n:0width$}{}", &pattern[..start], &pattern[end..]));
             return numbered.map(|key| pad(&key)).collect();
         }
         self.key.iter().chain(&self.keys).map(pad).collect()
@@ -402,7 +459,10 @@ mod tests {
     fn the_built_in_estate_has_everything_a_run_must_cope_with() {
         let estate = Estate::built_in().unwrap();
         let buckets: Vec<&Bucket> = estate.buckets().map(|(_, bucket)| bucket).collect();
-        let regions: std::collections::BTreeSet<&str> = buckets.iter().map(|bucket| bucket.region.as_str()).collect();
+        let regions: std::collections::BTreeSet<&str> = buckets
+            .iter()
+            .map(|bucket| bucket.region.as_str())
+            .collect();
         let expectations: std::collections::BTreeSet<Expectation> =
             buckets.iter().map(|bucket| bucket.expectation()).collect();
         assert!(estate.accounts.len() >= 3);
@@ -419,11 +479,21 @@ mod tests {
         ] {
             assert!(expectations.contains(&expected), "{expected:?}");
         }
-        assert!(buckets.iter().any(|bucket| bucket.version_count() >= 3_000 && bucket.faults.rows_per_file.is_some()));
-        let keys: Vec<String> =
-            buckets.iter().flat_map(|bucket| bucket.objects.iter().flat_map(Objects::all_keys)).collect();
+        assert!(
+            buckets
+                .iter()
+                .any(|bucket| bucket.version_count() >= 3_000
+                    && bucket.faults.rows_per_file.is_some())
+        );
+        let keys: Vec<String> = buckets
+            .iter()
+            .flat_map(|bucket| bucket.objects.iter().flat_map(Objects::all_keys))
+            .collect();
         for part in [" ", "+", "%", "'", "\"", ",", "\n", "ö", "<script>"] {
-            assert!(keys.iter().any(|key| key.contains(part)), "no key has {part:?}");
+            assert!(
+                keys.iter().any(|key| key.contains(part)),
+                "no key has {part:?}"
+            );
         }
         assert!(keys.iter().any(|key| key.starts_with('=')));
         assert!(keys.iter().any(|key| key.len() == 1024));
@@ -447,18 +517,31 @@ mod tests {
 
     #[test]
     fn what_is_wrong_is_said_with_its_place() {
-        let bucket = |fields: &str| format!("accounts: [{{id: host, buckets: [{{name: a, {fields}}}]}}]");
+        let bucket =
+            |fields: &str| format!("accounts: [{{id: host, buckets: [{{name: a, {fields}}}]}}]");
         let cases = [
             ("accounts: [{id: '123'}]".to_owned(), "accounts[0].id"),
             ("accounts: [{id: host}, {id: host}]".to_owned(), "twice"),
-            ("accounts: [{id: host, colour: red}]".to_owned(), "unknown field `colour`"),
+            (
+                "accounts: [{id: host, colour: red}]".to_owned(),
+                "unknown field `colour`",
+            ),
             (bucket("faults: {holdd: true}"), "unknown field `holdd`"),
             (bucket("expect: finished"), "accounts[0].buckets[0].expect"),
-            (bucket("objects: [{size: 3}]"), "buckets[0].objects[0]: give one of"),
+            (
+                bucket("objects: [{size: 3}]"),
+                "buckets[0].objects[0]: give one of",
+            ),
             (bucket("objects: [{pattern: 'a{n}'}]"), "go together"),
-            (bucket("objects: [{pattern: a, count: 2}]"), "no place for the number"),
+            (
+                bucket("objects: [{pattern: a, count: 2}]"),
+                "no place for the number",
+            ),
             (bucket("objects: [{key: a, noncurrent: 1}]"), "versioning"),
-            (bucket("objects: [{key: a}, {keys: [a]}]"), "\"a\" is there twice"),
+            (
+                bucket("objects: [{key: a}, {keys: [a]}]"),
+                "\"a\" is there twice",
+            ),
             (bucket("policy: {}"), "policy"),
         ];
         for (yaml, part) in cases {
@@ -466,7 +549,12 @@ mod tests {
             assert!(error.contains(part), "{yaml}: {error}");
         }
         let two = "accounts: [{id: host, external_id: a}, {id: '222222222222', external_id: b}]";
-        assert!(Estate::parse(two).unwrap_err().to_string().contains("a and b"));
+        assert!(
+            Estate::parse(two)
+                .unwrap_err()
+                .to_string()
+                .contains("a and b")
+        );
     }
 
     #[test]

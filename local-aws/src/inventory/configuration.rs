@@ -9,7 +9,11 @@ pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
 /// An inventory configuration as it is put and answered.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename = "InventoryConfiguration", rename_all = "PascalCase", deny_unknown_fields)]
+#[serde(
+    rename = "InventoryConfiguration",
+    rename_all = "PascalCase",
+    deny_unknown_fields
+)]
 pub(crate) struct Configuration {
     #[serde(rename = "@xmlns", default, skip_serializing)]
     _namespace: Option<String>,
@@ -125,24 +129,43 @@ impl Configuration {
             ));
         }
         let destination = &read.destination.bucket;
-        if destination.prefix.as_ref().is_some_and(|prefix| prefix.len() > 512) {
-            return Err(S3Error::invalid_argument("The destination prefix is too long"));
-        }
-        if let Some(Encryption { s3: Some(_), kms: Some(_) } | Encryption { s3: None, kms: None }) =
-            destination.encryption
+        if destination
+            .prefix
+            .as_ref()
+            .is_some_and(|prefix| prefix.len() > 512)
         {
-            return Err(S3Error::malformed_xml(&"Encryption holds one of SSE-S3 and SSE-KMS"));
+            return Err(S3Error::invalid_argument(
+                "The destination prefix is too long",
+            ));
+        }
+        if let Some(
+            Encryption {
+                s3: Some(_),
+                kms: Some(_),
+            }
+            | Encryption {
+                s3: None,
+                kms: None,
+            },
+        ) = destination.encryption
+        {
+            return Err(S3Error::malformed_xml(
+                &"Encryption holds one of SSE-S3 and SSE-KMS",
+            ));
         }
         Ok(read)
     }
 
     /// Checks the id in the query of any request.
     pub(crate) fn check_id(id: &str) -> Result<(), S3Error> {
-        let allowed = |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
+        let allowed =
+            |character: char| character.is_ascii_alphanumeric() || "._-".contains(character);
         if (1..=64).contains(&id.len()) && id.chars().all(allowed) {
             return Ok(());
         }
-        Err(S3Error::invalid_argument("The inventory configuration ID is not valid"))
+        Err(S3Error::invalid_argument(
+            "The inventory configuration ID is not valid",
+        ))
     }
 
     /// Name of the destination bucket.
@@ -155,7 +178,10 @@ impl Configuration {
 
     /// The optional fields in S3's own order, each once.
     pub(crate) fn optional_fields(&self) -> Vec<Field> {
-        let requested = self.optional_fields.as_ref().map_or(&[][..], |fields| &fields.fields);
+        let requested = self
+            .optional_fields
+            .as_ref()
+            .map_or(&[][..], |fields| &fields.fields);
         let is_requested = |field: &Field| requested.iter().any(|element| element.field == *field);
         Field::OPTIONAL.into_iter().filter(is_requested).collect()
     }
@@ -167,7 +193,11 @@ impl Configuration {
 }
 
 pub(crate) fn invalid_destination(message: &str) -> S3Error {
-    S3Error::new(http::StatusCode::BAD_REQUEST, "InvalidS3DestinationBucket", message)
+    S3Error::new(
+        http::StatusCode::BAD_REQUEST,
+        "InvalidS3DestinationBucket",
+        message,
+    )
 }
 
 #[cfg(test)]
@@ -188,7 +218,9 @@ mod tests {
     }
 
     fn code(text: &str, id: &str) -> &'static str {
-        Configuration::parse(text.as_bytes(), id).err().map_or("accepted", |error| error.code)
+        Configuration::parse(text.as_bytes(), id)
+            .err()
+            .map_or("accepted", |error| error.code)
     }
 
     #[test]
@@ -196,7 +228,12 @@ mod tests {
         let read = Configuration::parse(document(|text| text).as_bytes(), "mine").unwrap();
         assert_eq!(read.destination_bucket().unwrap(), "dest");
         assert_eq!(read.optional_fields(), [Field::Size, Field::ETag]);
-        assert_eq!(Configuration::parse(read.xml().as_bytes(), "mine").unwrap().destination, read.destination);
+        assert_eq!(
+            Configuration::parse(read.xml().as_bytes(), "mine")
+                .unwrap()
+                .destination,
+            read.destination
+        );
         let pretty = document(|text| text).replace("><", ">\n  <");
         assert_eq!(code(&pretty, "mine"), "accepted");
     }
@@ -204,12 +241,32 @@ mod tests {
     #[test]
     fn what_s3_refuses_is_refused_by_the_same_name() {
         let cases: [(&str, &str, &str); 8] = [
-            ("<Field>Size</Field>", "<Field>Weight</Field>", "MalformedXML"),
-            ("<Format>Parquet</Format>", "<Format>JSON</Format>", "MalformedXML"),
+            (
+                "<Field>Size</Field>",
+                "<Field>Weight</Field>",
+                "MalformedXML",
+            ),
+            (
+                "<Format>Parquet</Format>",
+                "<Format>JSON</Format>",
+                "MalformedXML",
+            ),
             ("<IsEnabled>true</IsEnabled>", "", "MalformedXML"),
-            ("<IsEnabled>true</IsEnabled>", "<IsEnabled>perhaps</IsEnabled>", "MalformedXML"),
-            ("<Frequency>Daily</Frequency>", "<Frequency>Hourly</Frequency>", "MalformedXML"),
-            ("<Id>mine</Id>", "<Id>mine</Id><Owner>me</Owner>", "MalformedXML"),
+            (
+                "<IsEnabled>true</IsEnabled>",
+                "<IsEnabled>perhaps</IsEnabled>",
+                "MalformedXML",
+            ),
+            (
+                "<Frequency>Daily</Frequency>",
+                "<Frequency>Hourly</Frequency>",
+                "MalformedXML",
+            ),
+            (
+                "<Id>mine</Id>",
+                "<Id>mine</Id><Owner>me</Owner>",
+                "MalformedXML",
+            ),
             ("<Id>mine</Id>", "<Id>yours</Id>", "IdMismatch"),
             ("<SSE-S3></SSE-S3>", "", "MalformedXML"),
         ];

@@ -1,6 +1,6 @@
 //! Delivering the report of one configuration: when, what, where, and with which faults.
 
-use std::{sync::Arc, time::Duration};
+use std::{fmt::Write as _, sync::Arc, time::Duration};
 
 use anyhow::{Context, Result, bail};
 use aws_sdk_s3::{
@@ -28,7 +28,8 @@ const WRITES: usize = 8;
 /// configuration or the bucket is gone by then. The outcome is recorded.
 pub(crate) async fn deliver(service: Arc<Service>, source: Bucket, id: String, generation: u64) {
     tokio::time::sleep(service.settings.report_delay).await;
-    let late = Duration::try_from_secs_f64(service.faults(&source.name).delay_seconds).unwrap_or_default();
+    let late =
+        Duration::try_from_secs_f64(service.faults(&source.name).delay_seconds).unwrap_or_default();
     tokio::time::sleep(late).await;
     until_released(&service, &source.name).await;
 
@@ -38,8 +39,17 @@ pub(crate) async fn deliver(service: Arc<Service>, source: Bucket, id: String, g
     if let Some(reason) = &reason {
         eprintln!("configuration {id} of {}: {reason}", source.name);
     }
-    let delivery = Delivery { configuration_id: id, keys, reason };
-    service.state().deliveries.entry(source.name).or_default().push(delivery);
+    let delivery = Delivery {
+        configuration_id: id,
+        keys,
+        reason,
+    };
+    service
+        .state()
+        .deliveries
+        .entry(source.name)
+        .or_default()
+        .push(delivery);
 }
 
 async fn until_released(service: &Service, bucket: &str) {
@@ -73,15 +83,23 @@ async fn attempt(
     if now.is_none_or(|now| now.created != source.created) {
         bail!("the source bucket is gone");
     }
-    let name = configuration.destination_bucket().map_err(|error| anyhow::anyhow!(error.message))?;
-    let destination =
-        service.upstream.bucket(name).await?.context("the destination bucket is gone")?;
+    let name = configuration
+        .destination_bucket()
+        .map_err(|error| anyhow::anyhow!(error.message))?;
+    let destination = service
+        .upstream
+        .bucket(name)
+        .await?
+        .context("the destination bucket is gone")?;
     let client = service.upstream.s3(&destination);
     check_permission(&client, source, &destination, &configuration).await?;
 
     let all_versions = configuration.included_object_versions == IncludedVersions::All;
     let optional = configuration.optional_fields();
-    let prefix = configuration.filter.as_ref().map(|filter| filter.prefix.as_str());
+    let prefix = configuration
+        .filter
+        .as_ref()
+        .map(|filter| filter.prefix.as_str());
     let started = Timestamp::now();
     let rows = listing::read(&service.upstream, source, all_versions, prefix, &optional).await?;
     if rows.is_empty() {
@@ -90,12 +108,21 @@ async fn attempt(
     let columns = Field::columns(all_versions, &optional);
     // S3 is slow enough here for somebody to delete the configuration meanwhile.
     current(service, source, id, generation)?;
-    let writer = Writer { client, source, configuration: &configuration, faults: &faults };
-    writer.report(&destination, &columns, &rows, started, keys).await?;
+    let writer = Writer {
+        client,
+        source,
+        configuration: &configuration,
+        faults: &faults,
+    };
+    writer
+        .report(&destination, &columns, &rows, started, keys)
+        .await?;
     if faults.twice {
         current(service, source, id, generation).context("the second report")?;
         let next_day = started + SignedDuration::from_hours(24);
-        writer.report(&destination, &columns, &rows, next_day, keys).await?;
+        writer
+            .report(&destination, &columns, &rows, next_day, keys)
+            .await?;
     }
     Ok(())
 }
@@ -119,20 +146,32 @@ async fn check_permission(
     destination: &Bucket,
     configuration: &Configuration,
 ) -> Result<()> {
-    let resource = format!("arn:aws:s3:::{}/{}", destination.name, folder(source, configuration));
+    let resource = format!(
+        "arn:aws:s3:::{}/{}",
+        destination.name,
+        folder(source, configuration)
+    );
     let delivery = policy::Delivery {
         source_account_id: &source.account_id,
         source_bucket: &source.name,
         resource: &resource,
     };
-    let answer = client.get_bucket_policy().bucket(&destination.name).send().await;
+    let answer = client
+        .get_bucket_policy()
+        .bucket(&destination.name)
+        .send()
+        .await;
     let policy = match answer {
         Ok(found) => found.policy().unwrap_or_default().to_owned(),
         Err(error) if is_absent_policy(&error) => String::new(),
         Err(error) => return Err(error).context("reading the policy of the destination bucket"),
     };
     if !policy::allows(&policy, &delivery) {
-        bail!("the policy of {} does not let S3 deliver reports of {}", destination.name, source.name);
+        bail!(
+            "the policy of {} does not let S3 deliver reports of {}",
+            destination.name,
+            source.name
+        );
     }
     Ok(())
 }
@@ -175,13 +214,27 @@ impl Writer<'_> {
         if self.faults.wrong_manifest_checksum {
             checksum = report::md5_hex(b"another manifest");
         }
-        let symlink: String =
-            files.iter().map(|file| format!("s3://{}/{}\n", destination.name, file.key)).collect();
+        let mut symlink = String::new();
+        for file in &files {
+            let _ = writeln!(symlink, "s3://{}/{}", destination.name, file.key);
+        }
 
-        let checksum = (format!("{folder}/{stamp}/manifest.checksum"), Bytes::from(checksum));
-        let manifest = (format!("{folder}/{stamp}/manifest.json"), Bytes::from(manifest));
-        let symlink = (format!("{folder}/hive/{symlink_folder}/symlink.txt"), Bytes::from(symlink.into_bytes()));
-        let files = files.into_iter().enumerate().filter_map(|(number, file)| self.spoil(number, file));
+        let checksum = (
+            format!("{folder}/{stamp}/manifest.checksum"),
+            Bytes::from(checksum),
+        );
+        let manifest = (
+            format!("{folder}/{stamp}/manifest.json"),
+            Bytes::from(manifest),
+        );
+        let symlink = (
+            format!("{folder}/hive/{symlink_folder}/symlink.txt"),
+            Bytes::from(symlink.into_bytes()),
+        );
+        let files = files
+            .into_iter()
+            .enumerate()
+            .filter_map(|(number, file)| self.spoil(number, file));
         if self.faults.checksum_first {
             self.put(destination, vec![checksum], keys).await?;
             self.put(destination, vec![manifest], keys).await?;
@@ -195,7 +248,10 @@ impl Writer<'_> {
     }
 
     fn data_files(&self, folder: &str, columns: &[Field], rows: &[Row]) -> Result<Vec<DataFile>> {
-        let most = self.faults.rows_per_file.map_or(rows.len(), std::num::NonZeroUsize::get);
+        let most = self
+            .faults
+            .rows_per_file
+            .map_or(rows.len(), std::num::NonZeroUsize::get);
         rows.chunks(most.max(1))
             .map(|rows| {
                 let body = match self.configuration.destination.bucket.format {
@@ -208,7 +264,12 @@ impl Writer<'_> {
             .collect()
     }
 
-    fn manifest(&self, files: &[DataFile], columns: &[Field], scan_started: Timestamp) -> Result<Vec<u8>> {
+    fn manifest(
+        &self,
+        files: &[DataFile],
+        columns: &[Field],
+        scan_started: Timestamp,
+    ) -> Result<Vec<u8>> {
         let entry = |(number, file): (usize, &DataFile)| ManifestFile {
             key: file.key.clone(),
             size: file.body.len(),
@@ -238,11 +299,19 @@ impl Writer<'_> {
         if self.faults.missing_file {
             return None;
         }
-        let shorter = file.body.len().saturating_sub(usize::from(self.faults.truncated_file));
+        let shorter = file
+            .body
+            .len()
+            .saturating_sub(usize::from(self.faults.truncated_file));
         Some((file.key, file.body.slice(..shorter)))
     }
 
-    async fn put(&self, destination: &Bucket, files: Vec<(String, Bytes)>, keys: &mut Vec<String>) -> Result<()> {
+    async fn put(
+        &self,
+        destination: &Bucket,
+        files: Vec<(String, Bytes)>,
+        keys: &mut Vec<String>,
+    ) -> Result<()> {
         let BucketDestination { encryption, .. } = &self.configuration.destination.bucket;
         let kms_key = match encryption {
             Some(Encryption { kms: Some(key), .. }) => Some(key.key_id.clone()),
@@ -263,11 +332,17 @@ impl Writer<'_> {
                 .set_ssekms_key_id(kms_key.clone())
                 .body(ByteStream::from(body));
             async move {
-                request.send().await.with_context(|| format!("delivering {key}"))?;
+                request
+                    .send()
+                    .await
+                    .with_context(|| format!("delivering {key}"))?;
                 anyhow::Ok(key)
             }
         };
-        let written: Vec<String> = stream::iter(files.into_iter().map(put)).buffered(WRITES).try_collect().await?;
+        let written: Vec<String> = stream::iter(files.into_iter().map(put))
+            .buffered(WRITES)
+            .try_collect()
+            .await?;
         keys.extend(written);
         Ok(())
     }
@@ -275,12 +350,25 @@ impl Writer<'_> {
 
 /// Deletes a bucket with everything in it, as its owner.
 pub(crate) async fn delete_bucket(upstream: &Upstream, name: &str) -> Result<()> {
-    let Some(bucket) = upstream.bucket(name).await? else { return Ok(()) };
+    let Some(bucket) = upstream.bucket(name).await? else {
+        return Ok(());
+    };
     let client = upstream.s3(&bucket);
     loop {
-        let page = client.list_object_versions().bucket(name).send().await.context("listing the versions")?;
-        let versions = page.versions().iter().map(|version| (version.key(), version.version_id()));
-        let markers = page.delete_markers().iter().map(|marker| (marker.key(), marker.version_id()));
+        let page = client
+            .list_object_versions()
+            .bucket(name)
+            .send()
+            .await
+            .context("listing the versions")?;
+        let versions = page
+            .versions()
+            .iter()
+            .map(|version| (version.key(), version.version_id()));
+        let markers = page
+            .delete_markers()
+            .iter()
+            .map(|marker| (marker.key(), marker.version_id()));
         let objects = versions
             .chain(markers)
             .map(|(key, version)| {
@@ -293,9 +381,23 @@ pub(crate) async fn delete_bucket(upstream: &Upstream, name: &str) -> Result<()>
         if objects.is_empty() {
             break;
         }
-        let delete = Delete::builder().set_objects(Some(objects)).quiet(true).build()?;
-        client.delete_objects().bucket(name).delete(delete).send().await.context("deleting the objects")?;
+        let delete = Delete::builder()
+            .set_objects(Some(objects))
+            .quiet(true)
+            .build()?;
+        client
+            .delete_objects()
+            .bucket(name)
+            .delete(delete)
+            .send()
+            .await
+            .context("deleting the objects")?;
     }
-    client.delete_bucket().bucket(name).send().await.context("deleting the bucket")?;
+    client
+        .delete_bucket()
+        .bucket(name)
+        .send()
+        .await
+        .context("deleting the bucket")?;
     Ok(())
 }

@@ -14,7 +14,11 @@ pub(crate) struct S3Error {
 
 impl S3Error {
     pub(crate) fn new(status: StatusCode, code: &'static str, message: impl Into<String>) -> Self {
-        Self { status, code, message: message.into() }
+        Self {
+            status,
+            code,
+            message: message.into(),
+        }
     }
 
     pub(crate) fn invalid_argument(message: impl Into<String>) -> Self {
@@ -23,13 +27,20 @@ impl S3Error {
 
     /// S3's own words, and then what S3 does not tell.
     pub(crate) fn malformed_xml(detail: &dyn std::fmt::Display) -> Self {
-        let message =
-            "The XML you provided was not well-formed or did not validate against our published schema";
-        Self::new(StatusCode::BAD_REQUEST, "MalformedXML", format!("{message} ({detail})"))
+        let message = "The XML you provided was not well-formed or did not validate against our published schema";
+        Self::new(
+            StatusCode::BAD_REQUEST,
+            "MalformedXML",
+            format!("{message} ({detail})"),
+        )
     }
 
     pub(crate) fn internal(error: &anyhow::Error) -> Self {
-        Self::new(StatusCode::INTERNAL_SERVER_ERROR, "InternalError", format!("{error:#}"))
+        Self::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "InternalError",
+            format!("{error:#}"),
+        )
     }
 
     pub(crate) fn response(&self, bucket: &str) -> Response<Bytes> {
@@ -50,7 +61,10 @@ pub(crate) fn xml(status: StatusCode, request_id: &str, body: String) -> Respons
     let mut response = Response::new(Bytes::from(body));
     *response.status_mut() = status;
     let headers = response.headers_mut();
-    headers.insert(http::header::CONTENT_TYPE, http::HeaderValue::from_static("application/xml"));
+    headers.insert(
+        http::header::CONTENT_TYPE,
+        http::HeaderValue::from_static("application/xml"),
+    );
     if let Ok(id) = http::HeaderValue::from_str(request_id) {
         headers.insert("x-amz-request-id", id);
     }

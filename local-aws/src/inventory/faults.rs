@@ -5,6 +5,10 @@ use serde::{Deserialize, Serialize};
 /// Faults of one bucket. All of them together are possible; the default is none.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
+#[expect(
+    clippy::struct_excessive_bools,
+    reason = "each is a fault of its own, and any of them go together"
+)]
 pub struct Faults {
     /// Seconds by which the report comes late, on top of the usual delay.
     pub delay_seconds: f64,
@@ -58,10 +62,15 @@ pub struct Throttle {
 
 impl Throttle {
     /// Whether the request with this number is refused.
-    #[expect(clippy::cast_precision_loss, reason = "53 bits are taken, as many as f64 holds")]
+    #[expect(
+        clippy::cast_precision_loss,
+        reason = "53 bits are taken, as many as f64 holds"
+    )]
     pub(crate) fn refuses(&self, number: u64) -> bool {
         // SplitMix64: a good spread for consecutive numbers.
-        let mut mixed = self.seed.wrapping_add(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
+        let mut mixed = self
+            .seed
+            .wrapping_add(number.wrapping_add(1).wrapping_mul(0x9E37_79B9_7F4A_7C15));
         mixed = (mixed ^ (mixed >> 30)).wrapping_mul(0xBF58_476D_1CE4_E5B9);
         mixed = (mixed ^ (mixed >> 27)).wrapping_mul(0x94D0_49BB_1331_11EB);
         mixed ^= mixed >> 31;
@@ -76,12 +85,21 @@ mod tests {
     #[test]
     fn throttling_refuses_about_the_wanted_share_and_the_same_requests_every_time() {
         let throttle = Throttle { rate: 0.3, seed: 7 };
-        let refused: Vec<u64> = (0..10_000).filter(|number| throttle.refuses(*number)).collect();
+        let refused: Vec<u64> = (0..10_000)
+            .filter(|number| throttle.refuses(*number))
+            .collect();
         assert!((2_700..3_300).contains(&refused.len()), "{}", refused.len());
-        let again: Vec<u64> = (0..10_000).filter(|number| throttle.refuses(*number)).collect();
+        let again: Vec<u64> = (0..10_000)
+            .filter(|number| throttle.refuses(*number))
+            .collect();
         assert_eq!(refused, again);
         let other = Throttle { rate: 0.3, seed: 8 };
-        assert_ne!(refused, (0..10_000).filter(|number| other.refuses(*number)).collect::<Vec<_>>());
+        assert_ne!(
+            refused,
+            (0..10_000)
+                .filter(|number| other.refuses(*number))
+                .collect::<Vec<_>>()
+        );
     }
 
     #[test]

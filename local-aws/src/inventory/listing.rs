@@ -57,10 +57,15 @@ async fn versions(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) ->
                 size: version.size(),
                 last_modified: millis(version.last_modified()),
                 e_tag: e_tag(version.e_tag()),
-                storage_class: version.storage_class().map(|class| class.as_str().to_owned()),
+                storage_class: version
+                    .storage_class()
+                    .map(|class| class.as_str().to_owned()),
                 is_multipart_uploaded: Some(is_multipart(version.e_tag())),
                 checksum_algorithm: checksum(version.checksum_algorithm()),
-                owner: version.owner().and_then(|owner| owner.id()).map(str::to_owned),
+                owner: version
+                    .owner()
+                    .and_then(|owner| owner.id())
+                    .map(str::to_owned),
                 ..Row::default()
             });
         }
@@ -77,7 +82,10 @@ async fn versions(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) ->
         if !page.is_truncated().unwrap_or_default() {
             return Ok(rows);
         }
-        key_marker = page.next_key_marker().map(|marker| decode(Some(marker), encoding)).transpose()?;
+        key_marker = page
+            .next_key_marker()
+            .map(|marker| decode(Some(marker), encoding))
+            .transpose()?;
         version_marker = page.next_version_id_marker().map(str::to_owned);
     }
 }
@@ -102,10 +110,15 @@ async fn current(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) -> 
                 size: object.size(),
                 last_modified: millis(object.last_modified()),
                 e_tag: e_tag(object.e_tag()),
-                storage_class: object.storage_class().map(|class| class.as_str().to_owned()),
+                storage_class: object
+                    .storage_class()
+                    .map(|class| class.as_str().to_owned()),
                 is_multipart_uploaded: Some(is_multipart(object.e_tag())),
                 checksum_algorithm: checksum(object.checksum_algorithm()),
-                owner: object.owner().and_then(|owner| owner.id()).map(str::to_owned),
+                owner: object
+                    .owner()
+                    .and_then(|owner| owner.id())
+                    .map(str::to_owned),
                 ..Row::default()
             });
         }
@@ -115,13 +128,23 @@ async fn current(upstream: &Upstream, bucket: &Bucket, prefix: Option<&str>) -> 
 
 async fn add_heads(upstream: &Upstream, bucket: &Bucket, rows: &mut [Row]) -> Result<()> {
     for some in rows.chunks_mut(1_000) {
-        let mut objects: Vec<&mut Row> = some.iter_mut().filter(|row| !row.is_delete_marker).collect();
+        let mut objects: Vec<&mut Row> = some
+            .iter_mut()
+            .filter(|row| !row.is_delete_marker)
+            .collect();
         let asked: Vec<(String, Option<String>)> = objects
             .iter()
             .map(|row| {
-                let version = if row.version_id.is_empty() { "null" } else { &row.version_id };
+                let version = if row.version_id.is_empty() {
+                    "null"
+                } else {
+                    &row.version_id
+                };
                 // The current object answers without a version, also in unversioned buckets.
-                (row.key.clone(), (!row.is_latest).then(|| version.to_owned()))
+                (
+                    row.key.clone(),
+                    (!row.is_latest).then(|| version.to_owned()),
+                )
             })
             .collect();
         let heads = upstream.heads(bucket, &asked).await?;
@@ -163,11 +186,17 @@ fn decode(key: Option<&str>, encoding: Option<&EncodingType>) -> Result<String> 
         return Ok(key.to_owned());
     }
     let key = key.replace('+', " ");
-    Ok(percent_decode_str(&key).decode_utf8().context("a listed key is not UTF-8")?.into_owned())
+    Ok(percent_decode_str(&key)
+        .decode_utf8()
+        .context("a listed key is not UTF-8")?
+        .into_owned())
 }
 
 fn version_id(listed: Option<&str>) -> String {
-    listed.filter(|id| *id != "null").unwrap_or_default().to_owned()
+    listed
+        .filter(|id| *id != "null")
+        .unwrap_or_default()
+        .to_owned()
 }
 
 fn e_tag(listed: Option<&str>) -> Option<String> {
@@ -183,5 +212,7 @@ fn millis(moment: Option<&DateTime>) -> Option<i64> {
 }
 
 fn checksum(algorithms: &[ChecksumAlgorithm]) -> Option<String> {
-    algorithms.first().map(|algorithm| algorithm.as_str().to_owned())
+    algorithms
+        .first()
+        .map(|algorithm| algorithm.as_str().to_owned())
 }

@@ -8,11 +8,7 @@
 //! forwarded with a mark, and the launcher of MiniStack lets it pass authentication and
 //! authorisation, and nothing else.
 
-use std::{
-    net::TcpListener,
-    path::Path,
-    time::Duration,
-};
+use std::{net::TcpListener, path::Path, time::Duration};
 
 use anyhow::{Context, Result};
 use tokio::sync::oneshot;
@@ -69,17 +65,24 @@ pub(crate) fn start(settings: Settings, listener: TcpListener) -> Result<Running
         .context("starting the S3 Inventory service")?;
     listener.set_nonblocking(true)?;
     let (stop, stopped) = oneshot::channel();
-    let thread = std::thread::Builder::new().name("s3-inventory".to_owned()).spawn(move || {
-        runtime.block_on(async {
-            let Ok(listener) = tokio::net::TcpListener::from_std(listener) else { return };
-            tokio::select! {
-                () = service::serve(settings, listener) => {}
-                _ = stopped => {}
-            }
-        });
-        runtime.shutdown_timeout(Duration::from_millis(200));
-    })?;
-    Ok(Running { stop: Some(stop), thread: Some(thread) })
+    let thread = std::thread::Builder::new()
+        .name("s3-inventory".to_owned())
+        .spawn(move || {
+            runtime.block_on(async {
+                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                    return;
+                };
+                tokio::select! {
+                    () = service::serve(settings, listener) => {}
+                    _ = stopped => {}
+                }
+            });
+            runtime.shutdown_timeout(Duration::from_millis(200));
+        })?;
+    Ok(Running {
+        stop: Some(stop),
+        thread: Some(thread),
+    })
 }
 
 /// Serves the detached embedded AWS under `root` until the process is told to end. This is what
@@ -113,7 +116,11 @@ impl crate::LocalAws {
     pub async fn set_faults(&self, bucket: &str, faults: &Faults) -> Result<()> {
         let url = format!("{}/_s3insights/faults/{bucket}", self.s3_endpoint_url);
         let (status, body) = http_client::send(http::Method::PUT, &url, Some(faults)).await?;
-        anyhow::ensure!(status.is_success(), "faults of {bucket}: {}", String::from_utf8_lossy(&body));
+        anyhow::ensure!(
+            status.is_success(),
+            "faults of {bucket}: {}",
+            String::from_utf8_lossy(&body)
+        );
         Ok(())
     }
 

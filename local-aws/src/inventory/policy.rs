@@ -21,7 +21,10 @@ impl Delivery<'_> {
     fn keys(&self) -> BTreeMap<&'static str, String> {
         BTreeMap::from([
             ("aws:sourceaccount", self.source_account_id.to_owned()),
-            ("aws:sourcearn", format!("arn:aws:s3:::{}", self.source_bucket)),
+            (
+                "aws:sourcearn",
+                format!("arn:aws:s3:::{}", self.source_bucket),
+            ),
             ("s3:x-amz-acl", "bucket-owner-full-control".to_owned()),
             ("aws:securetransport", "true".to_owned()),
             ("aws:principalisawsservice", "true".to_owned()),
@@ -32,7 +35,9 @@ impl Delivery<'_> {
 
 /// Whether the policy (a JSON document) lets S3 write the report: allowed somewhere, refused nowhere.
 pub(crate) fn allows(policy: &str, delivery: &Delivery<'_>) -> bool {
-    let Ok(document) = serde_json::from_str::<Value>(policy) else { return false };
+    let Ok(document) = serde_json::from_str::<Value>(policy) else {
+        return false;
+    };
     let statements = many(&document["Statement"]);
     let keys = delivery.keys();
     let applies = |statement: &&Value, effect: &str| {
@@ -42,14 +47,20 @@ pub(crate) fn allows(policy: &str, delivery: &Delivery<'_>) -> bool {
             && names_resource(statement, delivery.resource)
             && conditions_hold(&statement["Condition"], &keys, effect == "Deny")
     };
-    !statements.iter().any(|statement| applies(statement, "Deny"))
-        && statements.iter().any(|statement| applies(statement, "Allow"))
+    !statements
+        .iter()
+        .any(|statement| applies(statement, "Deny"))
+        && statements
+            .iter()
+            .any(|statement| applies(statement, "Allow"))
 }
 
 fn names_service(statement: &Value) -> bool {
     let named = |principal: &Value| {
         principal == "*"
-            || many(&principal["Service"]).iter().any(|service| *service == SERVICE)
+            || many(&principal["Service"])
+                .iter()
+                .any(|service| *service == SERVICE)
             || many(&principal["AWS"]).iter().any(|who| *who == "*")
     };
     match (statement.get("Principal"), statement.get("NotPrincipal")) {
@@ -81,10 +92,18 @@ fn names_resource(statement: &Value, resource: &str) -> bool {
 
 /// `unknown` is the answer for an operator that is not known here: a refusal then counts and a
 /// permission does not.
-fn conditions_hold(conditions: &Value, keys: &BTreeMap<&'static str, String>, unknown: bool) -> bool {
-    let Value::Object(operators) = conditions else { return true };
+fn conditions_hold(
+    conditions: &Value,
+    keys: &BTreeMap<&'static str, String>,
+    unknown: bool,
+) -> bool {
+    let Value::Object(operators) = conditions else {
+        return true;
+    };
     operators.iter().all(|(operator, wanted)| {
-        let Value::Object(wanted) = wanted else { return unknown };
+        let Value::Object(wanted) = wanted else {
+            return unknown;
+        };
         wanted.iter().all(|(key, values)| {
             let actual = keys.get(key.to_lowercase().as_str()).map(String::as_str);
             condition_holds(operator, actual, values).unwrap_or(unknown)
@@ -98,7 +117,11 @@ fn condition_holds(operator: &str, actual: Option<&str>, values: &Value) -> Opti
         None => (operator, false),
     };
     let any = |matches: &dyn Fn(&str, &str) -> bool| {
-        actual.map(|actual| strings_or_scalars(values).iter().any(|value| matches(value, actual)))
+        actual.map(|actual| {
+            strings_or_scalars(values)
+                .iter()
+                .any(|value| matches(value, actual))
+        })
     };
     let equal = |value: &str, actual: &str| value == actual;
     let equal_fold = |value: &str, actual: &str| value.eq_ignore_ascii_case(actual);
@@ -113,7 +136,11 @@ fn condition_holds(operator: &str, actual: Option<&str>, values: &Value) -> Opti
         "ArnNotLike" | "ArnNotEquals" => (any(&arn_like), true),
         "Null" => {
             let absent = if actual.is_none() { "true" } else { "false" };
-            return Some(strings_or_scalars(values).iter().any(|value| value == absent));
+            return Some(
+                strings_or_scalars(values)
+                    .iter()
+                    .any(|value| value == absent),
+            );
         }
         _ => return None,
     };
@@ -128,12 +155,17 @@ fn condition_holds(operator: &str, actual: Option<&str>, values: &Value) -> Opti
 fn arn_like(pattern: &str, arn: &str) -> bool {
     let pattern: Vec<&str> = pattern.splitn(6, ':').collect();
     let arn: Vec<&str> = arn.splitn(6, ':').collect();
-    pattern.len() == arn.len() && pattern.iter().zip(&arn).all(|(pattern, part)| like(pattern, part))
+    pattern.len() == arn.len()
+        && pattern
+            .iter()
+            .zip(&arn)
+            .all(|(pattern, part)| like(pattern, part))
 }
 
 /// `*` stands for any run of characters, `?` for one.
 fn like(pattern: &str, text: &str) -> bool {
-    let (pattern, text): (Vec<char>, Vec<char>) = (pattern.chars().collect(), text.chars().collect());
+    let (pattern, text): (Vec<char>, Vec<char>) =
+        (pattern.chars().collect(), text.chars().collect());
     let (mut p, mut t) = (0, 0);
     let mut star: Option<(usize, usize)> = None;
     while t < text.len() {
@@ -186,23 +218,32 @@ mod tests {
         resource: "arn:aws:s3:::dest/222222222222/acme-logs/id/data/x.parquet",
     };
 
+    #[expect(clippy::needless_pass_by_value, reason = "called with literals")]
     fn statement(conditions: Value) -> Value {
         json!({"Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"}, "Action": "s3:PutObject",
             "Resource": ["arn:aws:s3:::dest/*"], "Condition": conditions})
     }
 
     fn check(statements: &[Value]) -> bool {
-        allows(&json!({"Version": "2012-10-17", "Statement": statements}).to_string(), &DELIVERY)
+        allows(
+            &json!({"Version": "2012-10-17", "Statement": statements}).to_string(),
+            &DELIVERY,
+        )
     }
 
     #[test]
     fn the_statement_of_the_user_guide_allows_a_delivery_from_exactly_what_it_names() {
         let of = |account: Value, arn: &str| {
-            check(&[statement(json!({"StringEquals": {"aws:SourceAccount": account,
-                "s3:x-amz-acl": "bucket-owner-full-control"}, "ArnLike": {"aws:SourceArn": arn}}))])
+            check(&[statement(
+                json!({"StringEquals": {"aws:SourceAccount": account,
+                "s3:x-amz-acl": "bucket-owner-full-control"}, "ArnLike": {"aws:SourceArn": arn}}),
+            )])
         };
         assert!(of(json!("222222222222"), "arn:aws:s3:::acme-logs"));
-        assert!(of(json!(["111111111111", "222222222222"]), "arn:aws:s3:::*"));
+        assert!(of(
+            json!(["111111111111", "222222222222"]),
+            "arn:aws:s3:::*"
+        ));
         assert!(!of(json!("333333333333"), "arn:aws:s3:::*"));
         assert!(!of(json!("222222222222"), "arn:aws:s3:::other"));
     }
@@ -217,8 +258,14 @@ mod tests {
         assert!(check(&[statement(json!({}))]));
         assert!(changed("Principal", json!("*")));
         assert!(changed("Action", json!(["s3:Put*", "s3:GetObject"])));
-        assert!(!changed("Principal", json!({"Service": "sns.amazonaws.com"})));
-        assert!(!changed("Principal", json!({"AWS": "arn:aws:iam::222222222222:root"})));
+        assert!(!changed(
+            "Principal",
+            json!({"Service": "sns.amazonaws.com"})
+        ));
+        assert!(!changed(
+            "Principal",
+            json!({"AWS": "arn:aws:iam::222222222222:root"})
+        ));
         assert!(!changed("Action", json!("s3:GetObject")));
         assert!(!changed("Resource", json!("arn:aws:s3:::dest")));
     }
@@ -230,17 +277,35 @@ mod tests {
                 "Resource": ["arn:aws:s3:::dest", "arn:aws:s3:::dest/*"], "Condition": condition})
         };
         let allow = || statement(json!({}));
-        assert!(check(&[allow(), refusal(json!({"Bool": {"aws:SecureTransport": "false"}}))]));
-        assert!(check(&[allow(), refusal(json!({"Bool": {"aws:SecureTransport": false}}))]));
-        assert!(!check(&[allow(), refusal(json!({"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}))]));
-        assert!(!check(&[allow(), refusal(json!({"NobodyKnows": {"aws:SourceVpc": "vpc-1"}}))]));
+        assert!(check(&[
+            allow(),
+            refusal(json!({"Bool": {"aws:SecureTransport": "false"}}))
+        ]));
+        assert!(check(&[
+            allow(),
+            refusal(json!({"Bool": {"aws:SecureTransport": false}}))
+        ]));
+        assert!(!check(&[
+            allow(),
+            refusal(json!({"StringNotEquals": {"aws:SourceVpc": "vpc-1"}}))
+        ]));
+        assert!(!check(&[
+            allow(),
+            refusal(json!({"NobodyKnows": {"aws:SourceVpc": "vpc-1"}}))
+        ]));
     }
 
     #[test]
     fn a_permission_with_an_unknown_or_absent_condition_does_not_count() {
-        assert!(!check(&[statement(json!({"NobodyKnows": {"aws:SourceAccount": "222222222222"}}))]));
-        assert!(!check(&[statement(json!({"StringEquals": {"aws:SourceOrgID": "o-1"}}))]));
-        assert!(check(&[statement(json!({"StringEqualsIfExists": {"aws:SourceOrgID": "o-1"}}))]));
+        assert!(!check(&[statement(
+            json!({"NobodyKnows": {"aws:SourceAccount": "222222222222"}})
+        )]));
+        assert!(!check(&[statement(
+            json!({"StringEquals": {"aws:SourceOrgID": "o-1"}})
+        )]));
+        assert!(check(&[statement(
+            json!({"StringEqualsIfExists": {"aws:SourceOrgID": "o-1"}})
+        )]));
         assert!(!check(&[]));
         assert!(!allows("not json", &DELIVERY));
     }
@@ -248,8 +313,14 @@ mod tests {
     #[test]
     fn wildcards_match_as_in_policies() {
         for (pattern, text, expected) in [
-            ("*", "", true), ("a*c", "abbc", true), ("a*c", "abbd", false), ("a?c", "abc", true),
-            ("a?c", "ac", false), ("**x", "aax", true), ("a*b*c", "a1b2b3c", true), ("", "a", false),
+            ("*", "", true),
+            ("a*c", "abbc", true),
+            ("a*c", "abbd", false),
+            ("a?c", "abc", true),
+            ("a?c", "ac", false),
+            ("**x", "aax", true),
+            ("a*b*c", "a1b2b3c", true),
+            ("", "a", false),
         ] {
             assert_eq!(like(pattern, text), expected, "{pattern} on {text}");
         }

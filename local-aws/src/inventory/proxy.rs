@@ -42,7 +42,11 @@ impl Proxy {
             Ok(response) => response.map(BodyExt::boxed),
             Err(error) => {
                 let message = format!("MiniStack does not answer: {error:#}");
-                let error = S3Error::new(StatusCode::SERVICE_UNAVAILABLE, "ServiceUnavailable", message);
+                let error = S3Error::new(
+                    StatusCode::SERVICE_UNAVAILABLE,
+                    "ServiceUnavailable",
+                    message,
+                );
                 error.response("").map(full)
             }
         }
@@ -59,7 +63,9 @@ impl Proxy {
         *request.method_mut() = head.method.clone();
         *request.uri_mut() = head.uri.clone();
         *request.headers_mut() = head.headers.clone();
-        request.headers_mut().insert(AUTHORISE_HEADER, http::HeaderValue::from_static("1"));
+        request
+            .headers_mut()
+            .insert(AUTHORISE_HEADER, http::HeaderValue::from_static("1"));
         match self.forward(request).await {
             Ok(response) if response.status() == StatusCode::OK => {
                 // Read to the end, for the connection to be used again.
@@ -72,9 +78,15 @@ impl Proxy {
     }
 
     async fn forward(&self, mut request: Request<Body>) -> Result<Response<Incoming>> {
-        let path = request.uri().path_and_query().map_or("/", http::uri::PathAndQuery::as_str);
-        *request.uri_mut() =
-            Uri::builder().scheme("http").authority(self.authority.as_str()).path_and_query(path).build()?;
+        let path = request
+            .uri()
+            .path_and_query()
+            .map_or("/", http::uri::PathAndQuery::as_str);
+        *request.uri_mut() = Uri::builder()
+            .scheme("http")
+            .authority(self.authority.as_str())
+            .path_and_query(path)
+            .build()?;
         drop_hop_by_hop(request.headers_mut());
         // The body follows at once: there is nothing to ask for first.
         request.headers_mut().remove(header::EXPECT);
@@ -86,7 +98,12 @@ impl Proxy {
 
 /// Headers that belong to one connection. The Host header stays: signatures cover it.
 fn drop_hop_by_hop(headers: &mut HeaderMap) {
-    for name in [header::CONNECTION, header::TRANSFER_ENCODING, header::TE, header::UPGRADE] {
+    for name in [
+        header::CONNECTION,
+        header::TRANSFER_ENCODING,
+        header::TE,
+        header::UPGRADE,
+    ] {
         headers.remove(name);
     }
     headers.remove("keep-alive");

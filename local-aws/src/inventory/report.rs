@@ -66,7 +66,7 @@ impl Field {
         Self::ObjectLockEventHoldDuration,
     ];
 
-    /// Whether only HeadObject tells the value.
+    /// Whether only `HeadObject` tells the value.
     pub(crate) fn needs_head(self) -> bool {
         matches!(
             self,
@@ -151,7 +151,10 @@ pub(crate) fn md5_hex(body: &[u8]) -> String {
 /// The folder names of a report: `2026-11-21T01-00Z` of the manifest, `dt=2026-11-21-01-00` of the symlink.
 pub(crate) fn stamps(scan_started: Timestamp) -> (String, String) {
     let utc = scan_started.to_zoned(TimeZone::UTC);
-    (utc.strftime("%Y-%m-%dT%H-%MZ").to_string(), utc.strftime("dt=%Y-%m-%d-%H-%M").to_string())
+    (
+        utc.strftime("%Y-%m-%dT%H-%MZ").to_string(),
+        utc.strftime("dt=%Y-%m-%d-%H-%M").to_string(),
+    )
 }
 
 #[cfg(test)]
@@ -168,7 +171,10 @@ mod tests {
 
     #[test]
     fn current_reports_have_no_version_columns() {
-        assert_eq!(Field::columns(false, &[Field::Size]), [Field::Bucket, Field::Key, Field::Size]);
+        assert_eq!(
+            Field::columns(false, &[Field::Size]),
+            [Field::Bucket, Field::Key, Field::Size]
+        );
         assert_eq!(Field::columns(true, &[]).len(), 5);
     }
 }

@@ -69,7 +69,9 @@ impl Service {
 
     fn throttles(&self, bucket: &str) -> bool {
         let mut state = self.state();
-        let Some(throttle) = state.faults.get(bucket).and_then(|faults| faults.throttle) else { return false };
+        let Some(throttle) = state.faults.get(bucket).and_then(|faults| faults.throttle) else {
+            return false;
+        };
         let number = state.requests.entry(bucket.to_owned()).or_default();
         *number += 1;
         throttle.refuses(*number)
@@ -117,14 +119,20 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Response<B
     }
     let (bucket, key) = bucket_and_key(path);
     if service.throttles(&bucket) {
-        let error = S3Error::new(StatusCode::SERVICE_UNAVAILABLE, "SlowDown", "Please reduce your request rate.");
+        let error = S3Error::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "SlowDown",
+            "Please reduce your request rate.",
+        );
         return error.response(&bucket).map(full);
     }
     let query = parse_query(request.uri().query().unwrap_or_default());
     if key.is_empty() && !bucket.is_empty() && query.contains_key("inventory") {
         let (head, body) = request.into_parts();
         let Ok(body) = body.collect().await else {
-            return S3Error::invalid_argument("The body ended early").response(&bucket).map(full);
+            return S3Error::invalid_argument("The body ended early")
+                .response(&bucket)
+                .map(full);
         };
         return api::answer(&service, &bucket, &query, &head, body.to_bytes()).await;
     }
@@ -134,11 +142,18 @@ async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Response<B
 fn bucket_and_key(path: &str) -> (String, &str) {
     let path = path.trim_start_matches('/');
     let (bucket, key) = path.split_once('/').unwrap_or((path, ""));
-    (percent_decode_str(bucket).decode_utf8_lossy().into_owned(), key)
+    (
+        percent_decode_str(bucket).decode_utf8_lossy().into_owned(),
+        key,
+    )
 }
 
 fn parse_query(query: &str) -> BTreeMap<String, String> {
-    let decode = |text: &str| percent_decode_str(&text.replace('+', " ")).decode_utf8_lossy().into_owned();
+    let decode = |text: &str| {
+        percent_decode_str(&text.replace('+', " "))
+            .decode_utf8_lossy()
+            .into_owned()
+    };
     query
         .split('&')
         .filter(|pair| !pair.is_empty())
@@ -148,11 +163,18 @@ fn parse_query(query: &str) -> BTreeMap<String, String> {
 }
 
 /// The service's own paths, for the program that started it.
-async fn administer(service: &Arc<Service>, path: &str, request: Request<Incoming>) -> Response<Bytes> {
+async fn administer(
+    service: &Arc<Service>,
+    path: &str,
+    request: Request<Incoming>,
+) -> Response<Bytes> {
     let method = request.method().clone();
     let (what, bucket) = path.split_once('/').unwrap_or((path, ""));
     match (method, what) {
-        (Method::GET, "identity") => json(StatusCode::OK, &serde_json::json!({"pid": std::process::id()})),
+        (Method::GET, "identity") => json(
+            StatusCode::OK,
+            &serde_json::json!({"pid": std::process::id()}),
+        ),
         (Method::GET, "faults") => match service.state().faults.get(bucket) {
             Some(faults) => json(StatusCode::OK, faults),
             None => json(StatusCode::NOT_FOUND, &serde_json::Value::Null),
@@ -175,9 +197,14 @@ async fn administer(service: &Arc<Service>, path: &str, request: Request<Incomin
             service.changed.notify_waiters();
             json(StatusCode::OK, &serde_json::Value::Null)
         }
-        (Method::GET, "deliveries") => {
-            json(StatusCode::OK, &service.state().deliveries.get(bucket).map_or(&[][..], Vec::as_slice))
-        }
+        (Method::GET, "deliveries") => json(
+            StatusCode::OK,
+            &service
+                .state()
+                .deliveries
+                .get(bucket)
+                .map_or(&[][..], Vec::as_slice),
+        ),
         _ => json(StatusCode::NOT_FOUND, &serde_json::Value::Null),
     }
 }
@@ -186,7 +213,9 @@ fn json(status: StatusCode, value: &(impl serde::Serialize + ?Sized)) -> Respons
     let mut response = Response::new(Bytes::from(serde_json::to_vec(value).unwrap_or_default()));
     *response.status_mut() = status;
     let json = http::HeaderValue::from_static("application/json");
-    response.headers_mut().insert(http::header::CONTENT_TYPE, json);
+    response
+        .headers_mut()
+        .insert(http::header::CONTENT_TYPE, json);
     response
 }
 

@@ -40,7 +40,7 @@ impl Upstream {
         http_client::get(&format!("{}/_s3insights/bucket?name={name}", self.url)).await
     }
 
-    /// What HeadObject answers for each object; `None` for one that is gone.
+    /// What `HeadObject` answers for each object; `None` for one that is gone.
     pub(crate) async fn heads(
         &self,
         bucket: &Bucket,
@@ -52,13 +52,23 @@ impl Upstream {
             bucket: &'a str,
             objects: &'a [(String, Option<String>)],
         }
-        let request = Request { account_id: &bucket.account_id, bucket: &bucket.name, objects };
+        let request = Request {
+            account_id: &bucket.account_id,
+            bucket: &bucket.name,
+            objects,
+        };
         http_client::post(&format!("{}/_s3insights/heads", self.url), &request).await
     }
 
     /// S3 as the owner of a bucket, past the Inventory service.
     pub(crate) fn s3(&self, bucket: &Bucket) -> Client {
-        let credentials = Credentials::new(&bucket.account_id, SECRET_ACCESS_KEY, None, None, "owner");
-        Client::new(&sdk_config(&self.url, None, SharedCredentialsProvider::new(credentials), &bucket.region))
+        let credentials =
+            Credentials::new(&bucket.account_id, SECRET_ACCESS_KEY, None, None, "owner");
+        Client::new(&sdk_config(
+            &self.url,
+            None,
+            SharedCredentialsProvider::new(credentials),
+            &bucket.region,
+        ))
     }
 }

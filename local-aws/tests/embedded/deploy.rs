@@ -59,11 +59,22 @@ async fn a_stack_is_made_updated_and_leaves_no_artifacts() {
     let parameters = |name: &str| BTreeMap::from([("Name".to_owned(), name.to_owned())]);
     let outputs = aws.deploy_stack(source, &parameters("one")).await.unwrap();
     assert_eq!(outputs["Greeting"], "hello one");
-    assert!(outputs["MachineArn"].ends_with(":stateMachine:one-machine"), "{outputs:?}");
-    let buckets = s3("666666666666").await.list_buckets().send().await.unwrap();
+    assert!(
+        outputs["MachineArn"].ends_with(":stateMachine:one-machine"),
+        "{outputs:?}"
+    );
+    let buckets = s3("666666666666")
+        .await
+        .list_buckets()
+        .send()
+        .await
+        .unwrap();
     assert!(buckets.buckets().is_empty(), "{:?}", buckets.buckets());
 
-    assert_eq!(aws.deploy_stack(source, &parameters("one")).await.unwrap(), outputs);
+    assert_eq!(
+        aws.deploy_stack(source, &parameters("one")).await.unwrap(),
+        outputs
+    );
     fs::write(&template, TEMPLATE.replace("hello", "good day")).unwrap();
     let updated = aws.deploy_stack(source, &parameters("one")).await.unwrap();
     assert_eq!(updated["Greeting"], "good day one");
@@ -74,13 +85,28 @@ async fn a_stack_that_fails_names_the_resource_and_the_reason_and_can_be_made_ag
     let aws = shared().await;
     let folder = tempfile::tempdir().unwrap();
     let template = folder.path().join("template.yaml");
-    let source =
-        StackSource { account_id: "777777777777", region: REGION, name: "broken", template: &template, binaries: None };
+    let source = StackSource {
+        account_id: "777777777777",
+        region: REGION,
+        name: "broken",
+        template: &template,
+        binaries: None,
+    };
     let nested = "{Type: 'AWS::CloudFormation::Stack', Properties: {TemplateURL: 'http://127.0.0.1/absent/template'}}";
     fs::write(&template, format!("Resources: {{Absent: {nested}}}")).unwrap();
-    let error = aws.deploy_stack(source, &BTreeMap::new()).await.unwrap_err();
+    let error = aws
+        .deploy_stack(source, &BTreeMap::new())
+        .await
+        .unwrap_err();
     let error = format!("{error:#}");
-    assert!(error.contains("Absent (AWS::CloudFormation::Stack): Failed to fetch"), "{error}");
-    fs::write(&template, "Resources: {Fine: {Type: 'AWS::S3::Bucket', Properties: {BucketName: 'deploy-fine'}}}").unwrap();
+    assert!(
+        error.contains("Absent (AWS::CloudFormation::Stack): Failed to fetch"),
+        "{error}"
+    );
+    fs::write(
+        &template,
+        "Resources: {Fine: {Type: 'AWS::S3::Bucket', Properties: {BucketName: 'deploy-fine'}}}",
+    )
+    .unwrap();
     aws.deploy_stack(source, &BTreeMap::new()).await.unwrap();
 }

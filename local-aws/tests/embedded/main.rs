@@ -1,4 +1,5 @@
 //! The embedded AWS as its users meet it: processes, the S3 Inventory service, reports, stacks, estates.
+#![allow(clippy::unwrap_used, reason = "a helper that fails fails its test")]
 
 mod support;
 

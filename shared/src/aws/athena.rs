@@ -64,7 +64,9 @@ impl Clients {
         let status = execution.and_then(|execution| execution.status());
         let state = match status.and_then(|status| status.state()) {
             Some(QueryExecutionState::Succeeded) => QueryState::Succeeded,
-            Some(QueryExecutionState::Failed | QueryExecutionState::Cancelled) => QueryState::Failed,
+            Some(QueryExecutionState::Failed | QueryExecutionState::Cancelled) => {
+                QueryState::Failed
+            }
             _ => QueryState::Running,
         };
         let reason = (state == QueryState::Failed).then(|| {
@@ -123,7 +125,10 @@ impl Clients {
             .send()
             .await
             .map_err(|error| {
-                AwsError::new(format!("GetQueryRuntimeStatistics of {execution_id}"), &error)
+                AwsError::new(
+                    format!("GetQueryRuntimeStatistics of {execution_id}"),
+                    &error,
+                )
             })?;
         Ok(answer
             .query_runtime_statistics()

@@ -66,11 +66,16 @@ impl Clients {
         let parameters = parameters
             .iter()
             .map(|(key, value)| {
-                Parameter::builder().parameter_key(*key).parameter_value(value).build()
+                Parameter::builder()
+                    .parameter_key(*key)
+                    .parameter_value(value)
+                    .build()
             })
             .collect();
-        let tags =
-            tags.iter().map(|(key, value)| Tag::builder().key(*key).value(value).build()).collect();
+        let tags = tags
+            .iter()
+            .map(|(key, value)| Tag::builder().key(*key).value(value).build())
+            .collect();
         let answer = self
             .cloudformation(region)
             .create_stack()
@@ -84,20 +89,32 @@ impl Clients {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = AwsError::new(format!("CreateStack of {name} in {region}"), &error);
-                if error.class == Class::Exists { Ok(()) } else { Err(error) }
+                if error.class == Class::Exists {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
 
     /// Describes a stack by name or id; `None` when there is none.
     pub async fn stack(&self, region: &Region, name: &str) -> Result<Option<FoundStack>, AwsError> {
-        let answer =
-            self.cloudformation(region).describe_stacks().stack_name(name).send().await;
+        let answer = self
+            .cloudformation(region)
+            .describe_stacks()
+            .stack_name(name)
+            .send()
+            .await;
         match answer {
             Ok(answer) => Ok(answer.stacks().first().map(found)),
             Err(error) => {
                 let error = AwsError::new(format!("DescribeStacks of {name} in {region}"), &error);
-                if error.is_missing() { Ok(None) } else { Err(error) }
+                if error.is_missing() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -118,7 +135,9 @@ impl Clients {
             // Events come newest first, and the first failure drags the others along.
             for event in page.stack_events() {
                 let status = event.resource_status().map(|status| status.as_str());
-                let Some(message) = event.resource_status_reason() else { continue };
+                let Some(message) = event.resource_status_reason() else {
+                    continue;
+                };
                 if status.is_some_and(|status| status.ends_with("_FAILED")) {
                     let resource = event.logical_resource_id().unwrap_or_default();
                     reason.message = format!("{resource}: {message}");
@@ -130,12 +149,21 @@ impl Clients {
 
     /// Starts to delete a stack; one that is not there is deleted.
     pub async fn delete_stack(&self, region: &Region, name: &str) -> Result<(), AwsError> {
-        let answer = self.cloudformation(region).delete_stack().stack_name(name).send().await;
+        let answer = self
+            .cloudformation(region)
+            .delete_stack()
+            .stack_name(name)
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = AwsError::new(format!("DeleteStack of {name} in {region}"), &error);
-                if error.is_missing() { Ok(()) } else { Err(error) }
+                if error.is_missing() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -146,11 +174,15 @@ impl Clients {
         region: &Region,
         deployment: &DeploymentName,
     ) -> Result<Vec<(RunId, FoundStack)>, AwsError> {
-        let mut pages = self.cloudformation(region).describe_stacks().into_paginator().send();
+        let mut pages = self
+            .cloudformation(region)
+            .describe_stacks()
+            .into_paginator()
+            .send();
         let mut stacks = Vec::new();
         while let Some(page) = pages.next().await {
-            let page = page
-                .map_err(|error| AwsError::new(format!("DescribeStacks in {region}"), &error))?;
+            let page =
+                page.map_err(|error| AwsError::new(format!("DescribeStacks in {region}"), &error))?;
             for stack in page.stacks().iter().map(found) {
                 let ours = stack.tags.get(naming::DEPLOYMENT_TAG).map(String::as_str)
                     == Some(deployment.as_str());
@@ -171,12 +203,19 @@ fn found(stack: &Stack) -> FoundStack {
     let pair = |key: Option<&str>, value: Option<&str>| {
         Some((key?.to_owned(), value.unwrap_or_default().to_owned()))
     };
-    let status = stack.stack_status().map(|status| status.as_str()).unwrap_or_default();
+    let status = stack
+        .stack_status()
+        .map(|status| status.as_str())
+        .unwrap_or_default();
     FoundStack {
         id: stack.stack_id().unwrap_or_default().to_owned(),
         state: StackState::of(status),
         status: status.to_owned(),
-        tags: stack.tags().iter().filter_map(|tag| pair(tag.key(), tag.value())).collect(),
+        tags: stack
+            .tags()
+            .iter()
+            .filter_map(|tag| pair(tag.key(), tag.value()))
+            .collect(),
         parameters: stack
             .parameters()
             .iter()

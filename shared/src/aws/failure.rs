@@ -53,14 +53,30 @@ impl AwsError {
             let refused = message.contains("AccessDenied");
             return Self {
                 operation,
-                code: if refused { "AccessDenied" } else { "RequestFailed" }.to_owned(),
-                class: if refused { Class::Refused } else { Class::Unavailable },
+                code: if refused {
+                    "AccessDenied"
+                } else {
+                    "RequestFailed"
+                }
+                .to_owned(),
+                class: if refused {
+                    Class::Refused
+                } else {
+                    Class::Unavailable
+                },
                 message,
             };
         };
         let code = service.code().unwrap_or_default();
-        let message = service.message().map_or_else(|| service.to_string(), str::to_owned);
-        Self { class: classify(code, &message), operation, code: code.to_owned(), message }
+        let message = service
+            .message()
+            .map_or_else(|| service.to_string(), str::to_owned);
+        Self {
+            class: classify(code, &message),
+            operation,
+            code: code.to_owned(),
+            message,
+        }
     }
 
     /// The same fact as the reason of one bucket, account or Region.
@@ -75,7 +91,10 @@ impl AwsError {
 
     /// Whether the request may well succeed later: never a reason to give up on a bucket.
     pub fn is_passing(&self) -> bool {
-        matches!(self.class, Class::Throttled | Class::Unavailable | Class::Conflict)
+        matches!(
+            self.class,
+            Class::Throttled | Class::Unavailable | Class::Conflict
+        )
     }
 }
 
@@ -148,7 +167,11 @@ mod tests {
             ("TransactionConflictException", "", "Conflict"),
             ("AccessDenied", "", "AccessDenied"),
             ("MalformedXML", "", "Internal"),
-            ("ValidationError", "Stack with id x does not exist", "Internal"),
+            (
+                "ValidationError",
+                "Stack with id x does not exist",
+                "Internal",
+            ),
         ];
         for (code, message, name) in cases {
             let error = AwsError {
@@ -163,7 +186,10 @@ mod tests {
 
     #[test]
     fn a_stack_that_is_not_there_is_missing() {
-        assert_eq!(classify("ValidationError", "Stack [a] does not exist"), Class::Missing);
+        assert_eq!(
+            classify("ValidationError", "Stack [a] does not exist"),
+            Class::Missing
+        );
         assert_eq!(classify("ValidationError", "Template error"), Class::Other);
     }
 }

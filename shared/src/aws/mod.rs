@@ -24,8 +24,8 @@ use aws_config::{AppName, BehaviorVersion, SdkConfig};
 pub use self::athena::{QueryProgress, ResultRows};
 pub use self::destination_stack::{FoundStack, StackState};
 pub use self::failure::{AwsError, Class};
-pub use self::mail::Mail;
 pub use self::inventory_configuration::Delivery;
+pub use self::mail::Mail;
 pub use self::objects::{Emptied, Objects};
 pub use self::run_table::{FileContent, FileCount, Opened, ReportClaim, RunTable};
 pub use self::snapshot_table::Partition;
@@ -92,7 +92,9 @@ impl Clients {
 
     /// Whether the process has been told its Region.
     pub fn has_region(&self) -> bool {
-        self.config.region().is_some_and(|region| Region::try_from(region.as_ref()).is_ok())
+        self.config
+            .region()
+            .is_some_and(|region| Region::try_from(region.as_ref()).is_ok())
     }
 
     /// The run table by its name.
@@ -118,7 +120,10 @@ impl Clients {
             Some(config) => config,
             None => {
                 let made = self.member_config(settings, account).await;
-                lock(&self.member_configs).entry(account.clone()).or_insert(made).clone()
+                lock(&self.member_configs)
+                    .entry(account.clone())
+                    .or_insert(made)
+                    .clone()
             }
         };
         self.cached_s3(Some(account), region, || config)
@@ -158,15 +163,19 @@ impl Clients {
         }
         self.config
             .to_builder()
-            .credentials_provider(aws_credential_types::provider::SharedCredentialsProvider::new(
-                provider.build().await,
-            ))
+            .credentials_provider(
+                aws_credential_types::provider::SharedCredentialsProvider::new(
+                    provider.build().await,
+                ),
+            )
             .build()
     }
 
     fn cloudformation(&self, region: &Region) -> aws_sdk_cloudformation::Client {
         let config = aws_sdk_cloudformation::config::Builder::from(&self.config)
-            .region(aws_sdk_cloudformation::config::Region::new(region.to_string()))
+            .region(aws_sdk_cloudformation::config::Region::new(
+                region.to_string(),
+            ))
             .build();
         aws_sdk_cloudformation::Client::from_conf(config)
     }

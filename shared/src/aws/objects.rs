@@ -19,7 +19,9 @@ pub struct Objects {
 impl Clients {
     /// The objects of the host account's buckets in one Region.
     pub fn objects(&self, region: &Region) -> Objects {
-        Objects { s3: self.s3(region) }
+        Objects {
+            s3: self.s3(region),
+        }
     }
 }
 
@@ -33,110 +35,134 @@ pub enum Emptied {
 }
 
 impl Objects {
-/// The whole object; `None` when there is none.
-pub async fn get(
-    &self,
-    bucket: &BucketName,
-    key: &str,
-) -> Result<Option<Bytes>, AwsError> {
-    let operation = || format!("GetObject of {bucket}/{key}");
-    let answer = match self.s3.get_object().bucket(bucket.as_str()).key(key).send().await {
-        Ok(answer) => answer,
-        Err(error) => {
-            let error = AwsError::new(operation(), &error);
-            return if error.is_missing() { Ok(None) } else { Err(error) };
-        }
-    };
-    let body = answer.body.collect().await.map_err(|error| AwsError {
-        operation: operation(),
-        code: "RequestFailed".into(),
-        message: error.to_string(),
-        class: Class::Unavailable,
-    })?;
-    Ok(Some(body.into_bytes()))
-}
-
-/// Writes an object.
-pub async fn put(
-    &self,
-    bucket: &BucketName,
-    key: &str,
-    content_type: &str,
-    body: Bytes,
-) -> Result<(), AwsError> {
-    self.s3.put_object()
-        .bucket(bucket.as_str())
-        .key(key)
-        .content_type(content_type)
-        .body(ByteStream::from(body))
-        .send()
-        .await
-        .map_err(|error| AwsError::new(format!("PutObject of {bucket}/{key}"), &error))?;
-    Ok(())
-}
-
-/// Keys under a prefix.
-pub async fn list(
-    &self,
-    bucket: &BucketName,
-    prefix: &str,
-) -> Result<Vec<String>, AwsError> {
-    let mut pages =
-        self.s3.list_objects_v2().bucket(bucket.as_str()).prefix(prefix).into_paginator().send();
-    let mut keys = Vec::new();
-    while let Some(page) = pages.next().await {
-        let page = page.map_err(|error| {
-            AwsError::new(format!("ListObjectsV2 of {bucket}/{prefix}"), &error)
+    /// The whole object; `None` when there is none.
+    pub async fn get(&self, bucket: &BucketName, key: &str) -> Result<Option<Bytes>, AwsError> {
+        let operation = || format!("GetObject of {bucket}/{key}");
+        let answer = match self
+            .s3
+            .get_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .send()
+            .await
+        {
+            Ok(answer) => answer,
+            Err(error) => {
+                let error = AwsError::new(operation(), &error);
+                return if error.is_missing() {
+                    Ok(None)
+                } else {
+                    Err(error)
+                };
+            }
+        };
+        let body = answer.body.collect().await.map_err(|error| AwsError {
+            operation: operation(),
+            code: "RequestFailed".into(),
+            message: error.to_string(),
+            class: Class::Unavailable,
         })?;
-        keys.extend(page.contents().iter().filter_map(|object| object.key().map(str::to_owned)));
+        Ok(Some(body.into_bytes()))
     }
-    Ok(keys)
-}
 
-/// Deletes the given keys; absent ones count as deleted.
-pub async fn delete(
-    &self,
-    bucket: &BucketName,
-    keys: &[String],
-) -> Result<(), AwsError> {
-    for chunk in keys.chunks(1_000) {
-        let identifiers = chunk
-            .iter()
-            .map(|key| ObjectIdentifier::builder().key(key).build().expect("the key is set"))
-            .collect();
-        delete_identified(&self.s3, bucket, identifiers).await?;
+    /// Writes an object.
+    pub async fn put(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<(), AwsError> {
+        self.s3
+            .put_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .content_type(content_type)
+            .body(ByteStream::from(body))
+            .send()
+            .await
+            .map_err(|error| AwsError::new(format!("PutObject of {bucket}/{key}"), &error))?;
+        Ok(())
     }
-    Ok(())
-}
 
-/// Deletes every object, version, delete marker and unfinished upload of a bucket until it is
-/// empty or `stop_at` has come.
-pub async fn empty_bucket(
-    &self,
-    bucket: &BucketName,
-    stop_at: Instant,
-) -> Result<Emptied, AwsError> {
-    match empty_versions(&self.s3, bucket, stop_at).await {
-        Ok(Emptied::Partly) => return Ok(Emptied::Partly),
-        Ok(Emptied::Whole) => {}
-        Err(error) if error.is_missing() => return Ok(Emptied::Whole),
-        Err(error) => return Err(error),
+    /// Keys under a prefix.
+    pub async fn list(&self, bucket: &BucketName, prefix: &str) -> Result<Vec<String>, AwsError> {
+        let mut pages = self
+            .s3
+            .list_objects_v2()
+            .bucket(bucket.as_str())
+            .prefix(prefix)
+            .into_paginator()
+            .send();
+        let mut keys = Vec::new();
+        while let Some(page) = pages.next().await {
+            let page = page.map_err(|error| {
+                AwsError::new(format!("ListObjectsV2 of {bucket}/{prefix}"), &error)
+            })?;
+            keys.extend(
+                page.contents()
+                    .iter()
+                    .filter_map(|object| object.key().map(str::to_owned)),
+            );
+        }
+        Ok(keys)
     }
-    abort_uploads(&self.s3, bucket).await?;
-    Ok(Emptied::Whole)
-}
 
-/// Whether a bucket holds no version and no delete marker; a bucket that is not there holds none.
-pub async fn is_empty(&self, bucket: &BucketName) -> Result<bool, AwsError> {
-    let answer = self.s3.list_object_versions().bucket(bucket.as_str()).max_keys(1).send().await;
-    match answer {
-        Ok(answer) => Ok(answer.versions().is_empty() && answer.delete_markers().is_empty()),
-        Err(error) => {
-            let error = AwsError::new(format!("ListObjectVersions of {bucket}"), &error);
-            if error.is_missing() { Ok(true) } else { Err(error) }
+    /// Deletes the given keys; absent ones count as deleted.
+    pub async fn delete(&self, bucket: &BucketName, keys: &[String]) -> Result<(), AwsError> {
+        for chunk in keys.chunks(1_000) {
+            let identifiers = chunk
+                .iter()
+                .map(|key| {
+                    ObjectIdentifier::builder()
+                        .key(key)
+                        .build()
+                        .expect("the key is set")
+                })
+                .collect();
+            delete_identified(&self.s3, bucket, identifiers).await?;
+        }
+        Ok(())
+    }
+
+    /// Deletes every object, version, delete marker and unfinished upload of a bucket until it is
+    /// empty or `stop_at` has come.
+    pub async fn empty_bucket(
+        &self,
+        bucket: &BucketName,
+        stop_at: Instant,
+    ) -> Result<Emptied, AwsError> {
+        match empty_versions(&self.s3, bucket, stop_at).await {
+            Ok(Emptied::Partly) => return Ok(Emptied::Partly),
+            Ok(Emptied::Whole) => {}
+            Err(error) if error.is_missing() => return Ok(Emptied::Whole),
+            Err(error) => return Err(error),
+        }
+        abort_uploads(&self.s3, bucket).await?;
+        Ok(Emptied::Whole)
+    }
+
+    /// Whether a bucket holds no version and no delete marker; a bucket that is not there holds none.
+    pub async fn is_empty(&self, bucket: &BucketName) -> Result<bool, AwsError> {
+        let answer = self
+            .s3
+            .list_object_versions()
+            .bucket(bucket.as_str())
+            .max_keys(1)
+            .send()
+            .await;
+        match answer {
+            Ok(answer) => Ok(answer.versions().is_empty() && answer.delete_markers().is_empty()),
+            Err(error) => {
+                let error = AwsError::new(format!("ListObjectVersions of {bucket}"), &error);
+                if error.is_missing() {
+                    Ok(true)
+                } else {
+                    Err(error)
+                }
+            }
         }
     }
-}
 }
 
 async fn empty_versions(
@@ -152,7 +178,10 @@ async fn empty_versions(
             .await
             .map_err(|error| AwsError::new(format!("ListObjectVersions of {bucket}"), &error))?;
         let versions = page.versions().iter().map(|v| (v.key(), v.version_id()));
-        let markers = page.delete_markers().iter().map(|m| (m.key(), m.version_id()));
+        let markers = page
+            .delete_markers()
+            .iter()
+            .map(|m| (m.key(), m.version_id()));
         let identifiers: Vec<ObjectIdentifier> = versions
             .chain(markers)
             .filter_map(|(key, version)| {
@@ -193,7 +222,11 @@ async fn delete_identified(
         .await
         .map_err(|error| AwsError::new(operation(), &error))?;
     // S3 answers 200 also when single keys could not be deleted.
-    if let Some(error) = answer.errors().iter().find(|error| error.code() != Some("NoSuchKey")) {
+    if let Some(error) = answer
+        .errors()
+        .iter()
+        .find(|error| error.code() != Some("NoSuchKey"))
+    {
         return Err(AwsError {
             operation: operation(),
             code: error.code().unwrap_or("Unknown").to_owned(),

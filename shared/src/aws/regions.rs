@@ -18,7 +18,10 @@ impl Clients {
         let mut regions = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page.map_err(|error| AwsError::new("ListRegions", &error))?;
-            let names = page.regions().iter().filter_map(|region| region.region_name());
+            let names = page
+                .regions()
+                .iter()
+                .filter_map(|region| region.region_name());
             regions.extend(names.filter_map(|name| Region::try_from(name).ok()));
         }
         regions.sort();

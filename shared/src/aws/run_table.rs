@@ -157,7 +157,8 @@ impl<'a> RunTable<'a> {
 
     /// Stores the token of the waiting state in place of an older one.
     pub async fn store_token(&self, run_id: &RunId, token: &str) -> Result<(), AwsError> {
-        self.update_run(run_id, "SET task_token = :token", [(":token", text(token))]).await
+        self.update_run(run_id, "SET task_token = :token", [(":token", text(token))])
+            .await
     }
 
     /// From here on no bucket of the run becomes `done`. The first moment stays.
@@ -172,14 +173,22 @@ impl<'a> RunTable<'a> {
 
     /// Records, before it is made, that this run makes the database.
     pub async fn record_making_database(&self, run_id: &RunId) -> Result<(), AwsError> {
-        self.update_run(run_id, "SET made_database = :yes", [(":yes", AttributeValue::Bool(true))])
-            .await
+        self.update_run(
+            run_id,
+            "SET made_database = :yes",
+            [(":yes", AttributeValue::Bool(true))],
+        )
+        .await
     }
 
     /// Records, before it is made, that this run makes the table.
     pub async fn record_making_table(&self, run_id: &RunId) -> Result<(), AwsError> {
-        self.update_run(run_id, "SET made_table = :yes", [(":yes", AttributeValue::Bool(true))])
-            .await
+        self.update_run(
+            run_id,
+            "SET made_table = :yes",
+            [(":yes", AttributeValue::Bool(true))],
+        )
+        .await
     }
 
     /// Records what broke the run off. The first failure stays.
@@ -220,7 +229,8 @@ impl<'a> RunTable<'a> {
         reason: &Reason,
     ) -> Result<(), AwsError> {
         let reason = serde_dynamo::to_attribute_value(reason).map_err(coding)?;
-        self.update_run(run_id, "SET mail_failure = :reason", [(":reason", reason)]).await
+        self.update_run(run_id, "SET mail_failure = :reason", [(":reason", reason)])
+            .await
     }
 
     /// Records how the run ended. The first outcome stays.
@@ -235,15 +245,20 @@ impl<'a> RunTable<'a> {
 
     /// Records that nothing transient of the run is left.
     pub async fn record_clean(&self, run_id: &RunId, now: Timestamp) -> Result<(), AwsError> {
-        self.update_run(run_id, "SET cleaned_up_at = :now", [(":now", text(&now.to_string()))])
-            .await
+        self.update_run(
+            run_id,
+            "SET cleaned_up_at = :now",
+            [(":now", text(&now.to_string()))],
+        )
+        .await
     }
 
     // --- accounts, destinations, queries ----------------------------------------------------
 
     /// Records whether an account's buckets could be listed.
     pub async fn put_account(&self, run_id: &RunId, account: &Account) -> Result<(), AwsError> {
-        self.put(run_id, &format!("account#{}", account.account), account).await
+        self.put(run_id, &format!("account#{}", account.account), account)
+            .await
     }
 
     /// Records a destination.
@@ -252,7 +267,12 @@ impl<'a> RunTable<'a> {
         run_id: &RunId,
         destination: &Destination,
     ) -> Result<(), AwsError> {
-        self.put(run_id, &format!("destination#{}", destination.region), destination).await
+        self.put(
+            run_id,
+            &format!("destination#{}", destination.region),
+            destination,
+        )
+        .await
     }
 
     /// The destination of a Region.
@@ -322,11 +342,7 @@ impl<'a> RunTable<'a> {
     }
 
     /// Records buckets that the input leaves out.
-    pub async fn put_left_out(
-        &self,
-        run_id: &RunId,
-        left_out: &[LeftOut],
-    ) -> Result<(), AwsError> {
+    pub async fn put_left_out(&self, run_id: &RunId, left_out: &[LeftOut]) -> Result<(), AwsError> {
         let mut requests = Vec::new();
         for bucket in left_out {
             let sort = format!("left_out#{}#{}", bucket.account, bucket.bucket);
@@ -348,8 +364,10 @@ impl<'a> RunTable<'a> {
                     .send()
                     .await
                     .map_err(|error| AwsError::new("BatchWriteItem", &error))?;
-                unwritten =
-                    answer.unprocessed_items.and_then(|mut items| items.remove(self.name)).unwrap_or_default();
+                unwritten = answer
+                    .unprocessed_items
+                    .and_then(|mut items| items.remove(self.name))
+                    .unwrap_or_default();
                 attempt += 1;
                 if attempt > ATTEMPTS {
                     return Err(conflict("BatchWriteItem", "items stayed unprocessed"));
@@ -366,7 +384,8 @@ impl<'a> RunTable<'a> {
         account: &AccountId,
         bucket: &BucketName,
     ) -> Result<Option<SourceBucket>, AwsError> {
-        self.get(run_id, &format!("bucket#{account}#{bucket}")).await
+        self.get(run_id, &format!("bucket#{account}#{bucket}"))
+            .await
     }
 
     /// All source buckets of a run, by account and name.
@@ -392,7 +411,8 @@ impl<'a> RunTable<'a> {
             }
             // One of them is not just discovered: a repeated attempt. Find out which.
             for bucket in chunk {
-                self.begin_together(run_id, std::slice::from_ref(bucket)).await?;
+                self.begin_together(run_id, std::slice::from_ref(bucket))
+                    .await?;
             }
         }
         Ok(())
@@ -403,7 +423,11 @@ impl<'a> RunTable<'a> {
         run_id: &RunId,
         buckets: &[SourceBucket],
     ) -> Result<bool, AwsError> {
-        let mut writes = vec![self.count(run_id, i64::try_from(buckets.len()).unwrap_or(i64::MAX), None)];
+        let mut writes = vec![self.count(
+            run_id,
+            i64::try_from(buckets.len()).unwrap_or(i64::MAX),
+            None,
+        )];
         for bucket in buckets {
             let update = Update::builder()
                 .table_name(self.name)
@@ -438,7 +462,8 @@ impl<'a> RunTable<'a> {
         run_id: &RunId,
         bucket: &SourceBucket,
     ) -> Result<(), AwsError> {
-        self.flag_bucket(run_id, bucket, "configuration_removed").await
+        self.flag_bucket(run_id, bucket, "configuration_removed")
+            .await
     }
 
     /// Ends a bucket that was just discovered. `false` when it was not any more.
@@ -468,9 +493,18 @@ impl<'a> RunTable<'a> {
         next: InventoryStatus,
         reason: Option<&Reason>,
     ) -> Result<bool, AwsError> {
-        debug_assert!(next != InventoryStatus::Done, "only the last file makes a bucket done");
+        debug_assert!(
+            next != InventoryStatus::Done,
+            "only the last file makes a bucket done"
+        );
         let update = self
-            .status_update(run_id, &bucket_key(bucket), InventoryStatus::InProgress, next, reason)?
+            .status_update(
+                run_id,
+                &bucket_key(bucket),
+                InventoryStatus::InProgress,
+                next,
+                reason,
+            )?
             .condition_expression("#status = :from")
             .build()
             .expect("table, key and expression are set");
@@ -496,7 +530,10 @@ impl<'a> RunTable<'a> {
             .update_expression("SET reason = :reason")
             .condition_expression("#status = :in_progress")
             .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":reason", serde_dynamo::to_attribute_value(reason).map_err(coding)?)
+            .expression_attribute_values(
+                ":reason",
+                serde_dynamo::to_attribute_value(reason).map_err(coding)?,
+            )
             .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
             .send()
             .await;
@@ -534,7 +571,11 @@ impl<'a> RunTable<'a> {
             .send()
             .await;
         let taken = held(answer.map_err(|error| AwsError::new("UpdateItem of bucket", &error)))?;
-        Ok(if taken { ReportClaim::Taken } else { ReportClaim::NotWanted })
+        Ok(if taken {
+            ReportClaim::Taken
+        } else {
+            ReportClaim::NotWanted
+        })
     }
 
     /// Records the files of a claimed report. One that is on record keeps its record.
@@ -585,11 +626,15 @@ impl<'a> RunTable<'a> {
         content: FileContent,
     ) -> Result<FileCount, AwsError> {
         for _ in 0..ATTEMPTS {
-            let others = self.transact(self.count_one_of_many(run_id, bucket, file, content)).await?;
+            let others = self
+                .transact(self.count_one_of_many(run_id, bucket, file, content))
+                .await?;
             if others.is_ok() {
                 return Ok(FileCount::Counted);
             }
-            let last = self.transact(self.count_last(run_id, bucket, file, content)).await?;
+            let last = self
+                .transact(self.count_last(run_id, bucket, file, content))
+                .await?;
             if last.is_ok() {
                 return Ok(FileCount::BucketDone);
             }
@@ -603,7 +648,10 @@ impl<'a> RunTable<'a> {
                 .bucket(run_id, &bucket.account, &bucket.bucket)
                 .await?
                 .is_some_and(|bucket| bucket.status == InventoryStatus::InProgress);
-            let frozen = self.run(run_id).await?.is_none_or(|run| run.frozen_at.is_some());
+            let frozen = self
+                .run(run_id)
+                .await?
+                .is_none_or(|run| run.frozen_at.is_some());
             if counted || !open || frozen {
                 return Ok(FileCount::NotCounted);
             }
@@ -772,8 +820,10 @@ impl<'a> RunTable<'a> {
         expression: &str,
         values: [(&str, AttributeValue); N],
     ) -> Result<(), AwsError> {
-        let values: HashMap<String, AttributeValue> =
-            values.into_iter().map(|(name, value)| (name.to_owned(), value)).collect();
+        let values: HashMap<String, AttributeValue> = values
+            .into_iter()
+            .map(|(name, value)| (name.to_owned(), value))
+            .collect();
         let answer = self
             .client
             .update_item()
@@ -857,7 +907,9 @@ impl<'a> RunTable<'a> {
                 .set_transact_items(Some(writes.clone()))
                 .send()
                 .await;
-            let Err(error) = answer else { return Ok(Ok(())) };
+            let Err(error) = answer else {
+                return Ok(Ok(()));
+            };
             let codes: Vec<String> = error
                 .as_service_error()
                 .and_then(|error| match error {
@@ -922,7 +974,10 @@ fn partition(run_id: &RunId) -> String {
 }
 
 fn key(run_id: &RunId, sort: &str) -> Item {
-    HashMap::from([("pk".to_owned(), text(&partition(run_id))), ("sk".to_owned(), text(sort))])
+    HashMap::from([
+        ("pk".to_owned(), text(&partition(run_id))),
+        ("sk".to_owned(), text(sort)),
+    ])
 }
 
 fn bucket_key(bucket: &SourceBucket) -> String {
@@ -953,7 +1008,10 @@ fn decode<T: DeserializeOwned>(item: Item) -> Result<T, AwsError> {
     serde_dynamo::from_item(item).map_err(coding)
 }
 
-#[expect(clippy::needless_pass_by_value, reason = "the shape that map_err takes")]
+#[expect(
+    clippy::needless_pass_by_value,
+    reason = "the shape that map_err takes"
+)]
 fn coding(error: serde_dynamo::Error) -> AwsError {
     AwsError {
         operation: "reading or writing an item of the run table".into(),

@@ -30,12 +30,22 @@ pub struct Partition {
 impl Clients {
     /// Whether a table exists.
     pub async fn table_exists(&self, database: &str, table: &str) -> Result<bool, AwsError> {
-        let answer = self.glue.get_table().database_name(database).name(table).send().await;
+        let answer = self
+            .glue
+            .get_table()
+            .database_name(database)
+            .name(table)
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(true),
             Err(error) => {
                 let error = AwsError::new(format!("GetTable of {database}.{table}"), &error);
-                if error.is_missing() { Ok(false) } else { Err(error) }
+                if error.is_missing() {
+                    Ok(false)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -46,7 +56,11 @@ impl Clients {
             Ok(_) => Ok(true),
             Err(error) => {
                 let error = AwsError::new(format!("GetDatabase of {database}"), &error);
-                if error.is_missing() { Ok(false) } else { Err(error) }
+                if error.is_missing() {
+                    Ok(false)
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -58,11 +72,21 @@ impl Clients {
             .description("Snapshots of S3Insights: one table per run")
             .build()
             .expect("the name is set");
-        match self.glue.create_database().database_input(input).send().await {
+        match self
+            .glue
+            .create_database()
+            .database_input(input)
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = AwsError::new(format!("CreateDatabase of {database}"), &error);
-                if error.class == Class::Exists { Ok(()) } else { Err(error) }
+                if error.class == Class::Exists {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -75,7 +99,10 @@ impl Clients {
         location: &str,
         description: &str,
     ) -> Result<(), AwsError> {
-        let partition_keys = PARTITION_COLUMNS.iter().map(|name| column(name, "string")).collect();
+        let partition_keys = PARTITION_COLUMNS
+            .iter()
+            .map(|name| column(name, "string"))
+            .collect();
         let input = TableInput::builder()
             .name(table)
             .description(description)
@@ -87,13 +114,22 @@ impl Clients {
             .storage_descriptor(storage(location))
             .build()
             .expect("the name is set");
-        let answer =
-            self.glue.create_table().database_name(database).table_input(input).send().await;
+        let answer = self
+            .glue
+            .create_table()
+            .database_name(database)
+            .table_input(input)
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = AwsError::new(format!("CreateTable of {database}.{table}"), &error);
-                if error.class == Class::Exists { Ok(()) } else { Err(error) }
+                if error.class == Class::Exists {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
@@ -146,42 +182,74 @@ impl Clients {
 
     /// Deletes a table with its partitions; one that is not there is deleted.
     pub async fn delete_table(&self, database: &str, table: &str) -> Result<(), AwsError> {
-        match self.glue.delete_table().database_name(database).name(table).send().await {
+        match self
+            .glue
+            .delete_table()
+            .database_name(database)
+            .name(table)
+            .send()
+            .await
+        {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = AwsError::new(format!("DeleteTable of {database}.{table}"), &error);
-                if error.is_missing() { Ok(()) } else { Err(error) }
+                if error.is_missing() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
 
     /// Deletes a database if no table is left in it.
     pub async fn delete_database_if_empty(&self, database: &str) -> Result<(), AwsError> {
-        let tables = self.glue.get_tables().database_name(database).max_results(1).send().await;
+        let tables = self
+            .glue
+            .get_tables()
+            .database_name(database)
+            .max_results(1)
+            .send()
+            .await;
         match tables {
             Ok(answer) if !answer.table_list().is_empty() => return Ok(()),
             Ok(_) => {}
             Err(error) => {
                 let error = AwsError::new(format!("GetTables of {database}"), &error);
-                return if error.is_missing() { Ok(()) } else { Err(error) };
+                return if error.is_missing() {
+                    Ok(())
+                } else {
+                    Err(error)
+                };
             }
         }
         match self.glue.delete_database().name(database).send().await {
             Ok(_) => Ok(()),
             Err(error) => {
                 let error = AwsError::new(format!("DeleteDatabase of {database}"), &error);
-                if error.is_missing() { Ok(()) } else { Err(error) }
+                if error.is_missing() {
+                    Ok(())
+                } else {
+                    Err(error)
+                }
             }
         }
     }
 }
 
 fn column(name: &str, kind: &str) -> Column {
-    Column::builder().name(name).r#type(kind).build().expect("the name is set")
+    Column::builder()
+        .name(name)
+        .r#type(kind)
+        .build()
+        .expect("the name is set")
 }
 
 fn storage(location: &str) -> StorageDescriptor {
-    let columns = COLUMNS.iter().map(|known| column(known.name, known.athena_type.as_str())).collect();
+    let columns = COLUMNS
+        .iter()
+        .map(|known| column(known.name, known.athena_type.as_str()))
+        .collect();
     StorageDescriptor::builder()
         .location(location)
         .set_columns(Some(columns))

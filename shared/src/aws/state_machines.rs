@@ -45,8 +45,13 @@ impl Clients {
     /// Answers the waiting state. `Ok(false)` when nobody waits with this token any more: the
     /// state was answered, or gave up waiting and will ask again with a new token.
     pub async fn answer_token(&self, token: &str, output: &Value) -> Result<bool, AwsError> {
-        let answer =
-            self.sfn.send_task_success().task_token(token).output(output.to_string()).send().await;
+        let answer = self
+            .sfn
+            .send_task_success()
+            .task_token(token)
+            .output(output.to_string())
+            .send()
+            .await;
         match answer {
             Ok(_) => Ok(true),
             Err(error) => {
@@ -84,7 +89,9 @@ impl Clients {
         Ok(Execution {
             arn: arn.to_owned(),
             status: answer.status().as_str().to_owned(),
-            output: answer.output().and_then(|output| serde_json::from_str(output).ok()),
+            output: answer
+                .output()
+                .and_then(|output| serde_json::from_str(output).ok()),
             error: answer.error().map(str::to_owned),
             cause: answer.cause().map(str::to_owned),
             started_at: timestamp(Some(answer.start_date())),
@@ -94,8 +101,12 @@ impl Clients {
 
     /// The states an execution entered, oldest first.
     pub async fn entered_states(&self, arn: &str) -> Result<Vec<HistoryEntry>, AwsError> {
-        let mut pages =
-            self.sfn.get_execution_history().execution_arn(arn).into_paginator().send();
+        let mut pages = self
+            .sfn
+            .get_execution_history()
+            .execution_arn(arn)
+            .into_paginator()
+            .send();
         let mut entries = Vec::new();
         while let Some(page) = pages.next().await {
             let page = page

@@ -3,7 +3,9 @@ use serde_json::json;
 use super::*;
 
 fn regions() -> Vec<Region> {
-    ["us-east-1", "eu-west-1"].map(|code| Region::try_from(code).unwrap()).to_vec()
+    ["us-east-1", "eu-west-1"]
+        .map(|code| Region::try_from(code).unwrap())
+        .to_vec()
 }
 
 fn run(raw: &Value) -> Result<Checked, Vec<String>> {
@@ -13,8 +15,7 @@ fn run(raw: &Value) -> Result<Checked, Vec<String>> {
         execution_arn: "arn:aws:states:us-east-1:123456789012:execution:h:1",
         started_at: "2026-03-01T04:05:06Z".parse().unwrap(),
     };
-    check(raw, &surroundings)
-        .map_err(|problems| problems.iter().map(ToString::to_string).collect())
+    check(raw, &surroundings).map_err(|problems| problems.iter().map(ToString::to_string).collect())
 }
 
 fn minimal() -> Value {
@@ -35,14 +36,23 @@ fn with(field: &str, value: Value) -> Value {
 fn three_fields_are_enough() {
     let Checked { input, warnings } = run(&minimal()).unwrap();
     assert!(warnings.is_empty());
-    assert!(input.run_id.as_str().starts_with("260301040506"), "{}", input.run_id);
-    assert_eq!(input.athena_table_name, format!("inventory_{}", input.run_id));
+    assert!(
+        input.run_id.as_str().starts_with("260301040506"),
+        "{}",
+        input.run_id
+    );
+    assert_eq!(
+        input.athena_table_name,
+        format!("inventory_{}", input.run_id)
+    );
     assert_eq!(input.athena_database_name, DEFAULT_DATABASE);
     assert_eq!(input.supported_regions, regions());
     assert_eq!(input.inventory_timeout_minutes, 3_000);
     assert_eq!(input.status_refresh_minutes, 30);
     assert_eq!(
-        input.deadline("2026-03-01T00:00:00Z".parse().unwrap()).to_string(),
+        input
+            .deadline("2026-03-01T00:00:00Z".parse().unwrap())
+            .to_string(),
         "2026-03-03T02:00:00Z"
     );
 }
@@ -76,10 +86,16 @@ fn the_predecessors_input_is_accepted_whole() {
 
 #[test]
 fn what_is_stored_reads_back() {
-    let mut raw = with("athena_queries", json!([{"catalog": "secrets"}, {"name": "n", "query": "{ATHENA_TABLE}"}]));
+    let mut raw = with(
+        "athena_queries",
+        json!([{"catalog": "secrets"}, {"name": "n", "query": "{ATHENA_TABLE}"}]),
+    );
     raw["is_smoke_test"] = json!(true);
     let input = run(&raw).unwrap().input;
-    assert_eq!(input.inventory_timeout_minutes, DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES);
+    assert_eq!(
+        input.inventory_timeout_minutes,
+        DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES
+    );
     let text = serde_json::to_string(&input).unwrap();
     assert_eq!(serde_json::from_str::<RunInput>(&text).unwrap(), input);
 }
@@ -89,24 +105,53 @@ fn every_bad_field_is_answered_with_its_path() {
     let many: Vec<String> = (0..51).map(|n| format!("r{n}@example.com")).collect();
     let cases: Vec<(Value, &str, &str)> = vec![
         (json!([]), "input", "must be a JSON object, found a list"),
-        (with("accounts", json!([])), "accounts", "at least one account"),
-        (with("accounts", json!("123456789012")), "accounts", "must be a list"),
-        (with("accounts", json!(["123456789012"])), "accounts[0]", "must be an object"),
-        (with("accounts", json!([{"id": "12345678901"}])), "accounts[0].id", "12 digits"),
-        (with("accounts", json!([{"id": 123_456_789_012_u64}])), "accounts[0].id", "quotes"),
+        (
+            with("accounts", json!([])),
+            "accounts",
+            "at least one account",
+        ),
+        (
+            with("accounts", json!("123456789012")),
+            "accounts",
+            "must be a list",
+        ),
+        (
+            with("accounts", json!(["123456789012"])),
+            "accounts[0]",
+            "must be an object",
+        ),
+        (
+            with("accounts", json!([{"id": "12345678901"}])),
+            "accounts[0].id",
+            "12 digits",
+        ),
+        (
+            with("accounts", json!([{"id": 123_456_789_012_u64}])),
+            "accounts[0].id",
+            "quotes",
+        ),
         (with("accounts", json!([{}])), "accounts[0].id", "12 digits"),
         (
-            with("accounts", json!([{"id": "123456789012"}, {"id": "123456789012"}])),
+            with(
+                "accounts",
+                json!([{"id": "123456789012"}, {"id": "123456789012"}]),
+            ),
             "accounts[1].id",
             "already named by accounts[0].id",
         ),
         (
-            with("accounts", json!([{"id": "123456789012", "exclude": "logs-*"}])),
+            with(
+                "accounts",
+                json!([{"id": "123456789012", "exclude": "logs-*"}]),
+            ),
             "accounts[0].exclude",
             "must be a list",
         ),
         (
-            with("accounts", json!([{"id": "123456789012", "exclude": ["a/b"]}])),
+            with(
+                "accounts",
+                json!([{"id": "123456789012", "exclude": ["a/b"]}]),
+            ),
             "accounts[0].exclude[0]",
             "is not a bucket name",
         ),
@@ -116,27 +161,50 @@ fn every_bad_field_is_answered_with_its_path() {
             "unknown field",
         ),
         (with("acounts", json!([])), "acounts", "unknown field"),
-        (with("run_id", json!("night-ly")), "run_id", "1 to 16 of a-z and 0-9"),
+        (
+            with("run_id", json!("night-ly")),
+            "run_id",
+            "1 to 16 of a-z and 0-9",
+        ),
         (with("run_id", json!(7)), "run_id", "must be a text"),
         (
             with("athena_database_name", json!("a; drop table x")),
             "athena_database_name",
             "is not a name",
         ),
-        (with("athena_table_name", json!("1st")), "athena_table_name", "is not a name"),
-        (with("is_smoke_test", json!("true")), "is_smoke_test", "true or false"),
+        (
+            with("athena_table_name", json!("1st")),
+            "athena_table_name",
+            "is not a name",
+        ),
+        (
+            with("is_smoke_test", json!("true")),
+            "is_smoke_test",
+            "true or false",
+        ),
         (
             with("athena_queries", json!([{"catalog": "nope"}])),
             "athena_queries[0].catalog",
             "not in the catalogue, which has",
         ),
-        (with("athena_queries", json!([{"name": "n"}])), "athena_queries[0].query", "must be a text"),
         (
-            with("athena_queries", json!([{"name": "n", "query": "q", "catalog": "secrets"}])),
+            with("athena_queries", json!([{"name": "n"}])),
+            "athena_queries[0].query",
+            "must be a text",
+        ),
+        (
+            with(
+                "athena_queries",
+                json!([{"name": "n", "query": "q", "catalog": "secrets"}]),
+            ),
             "athena_queries[0]",
             "both catalog and query",
         ),
-        (with("sender_email_address", json!("nobody")), "sender_email_address", "not an email address"),
+        (
+            with("sender_email_address", json!("nobody")),
+            "sender_email_address",
+            "not an email address",
+        ),
         (
             with("recipient_email_addresses", json!([])),
             "recipient_email_addresses",
@@ -157,13 +225,21 @@ fn every_bad_field_is_answered_with_its_path() {
             "supported_regions[0]",
             "not a Region enabled in the host account, which has us-east-1, eu-west-1",
         ),
-        (with("supported_regions", json!([])), "supported_regions", "at least one Region"),
+        (
+            with("supported_regions", json!([])),
+            "supported_regions",
+            "at least one Region",
+        ),
         (
             with("inventory_timeout_minutes", json!(0)),
             "inventory_timeout_minutes",
             "whole number from 1",
         ),
-        (with("status_refresh_minutes", json!("5")), "status_refresh_minutes", "whole number"),
+        (
+            with("status_refresh_minutes", json!("5")),
+            "status_refresh_minutes",
+            "whole number",
+        ),
     ];
     for (raw, path, message) in cases {
         let problems = run(&raw).expect_err(&raw.to_string());
@@ -173,23 +249,40 @@ fn every_bad_field_is_answered_with_its_path() {
             }),
             "{raw} gave {problems:#?}, not {path}: …{message}…"
         );
-        assert_eq!(problems.len(), 1, "one mistake is one problem: {problems:#?}");
+        assert_eq!(
+            problems.len(),
+            1,
+            "one mistake is one problem: {problems:#?}"
+        );
     }
 }
 
 #[test]
 fn all_problems_come_in_one_answer() {
     let problems = run(&json!({"run_id": "a-b", "x": 1})).unwrap_err();
-    let paths: Vec<&str> = problems.iter().filter_map(|p| p.split(':').next()).collect();
+    let paths: Vec<&str> = problems
+        .iter()
+        .filter_map(|p| p.split(':').next())
+        .collect();
     assert_eq!(
         paths,
-        ["x", "run_id", "accounts", "sender_email_address", "recipient_email_addresses"]
+        [
+            "x",
+            "run_id",
+            "accounts",
+            "sender_email_address",
+            "recipient_email_addresses"
+        ]
     );
 }
 
 #[test]
 fn a_query_without_the_table_is_a_warning() {
-    let checked = run(&with("athena_queries", json!([{"name": "one", "query": "SELECT 1"}]))).unwrap();
+    let checked = run(&with(
+        "athena_queries",
+        json!([{"name": "one", "query": "SELECT 1"}]),
+    ))
+    .unwrap();
     assert_eq!(checked.warnings.len(), 1);
     assert_eq!(checked.warnings[0].path, "athena_queries[0].query");
 }
@@ -208,7 +301,11 @@ fn exclusions_match_whole_names() {
     for (pattern, name, expected) in cases {
         let bucket = BucketName::try_from(name);
         let Ok(bucket) = bucket else { panic!("{name}") };
-        assert_eq!(excluded_by(&[pattern.to_owned()], &bucket).is_some(), expected, "{pattern} {name}");
+        assert_eq!(
+            excluded_by(&[pattern.to_owned()], &bucket).is_some(),
+            expected,
+            "{pattern} {name}"
+        );
     }
 }
 

@@ -91,7 +91,12 @@ fn manifest(change: impl FnOnce(&mut serde_json::Value)) -> Result<Manifest, Rea
     change(&mut document);
     let bytes = document.to_string();
     let checksum = Md5Hash::of(bytes.as_bytes()).to_string();
-    check_manifest(&location(), &name("destination"), bytes.as_bytes(), checksum.as_bytes())
+    check_manifest(
+        &location(),
+        &name("destination"),
+        bytes.as_bytes(),
+        checksum.as_bytes(),
+    )
 }
 
 #[test]
@@ -101,21 +106,35 @@ fn exclusions_and_regions_decide_what_is_in() {
         exclude: vec!["tmp-*".into()],
     };
     let supported = [region("eu-west-1")];
-    let because =
-        |bucket: &str, code: &str| left_out_because(&account, &name(bucket), &region(code), &supported);
+    let because = |bucket: &str, code: &str| {
+        left_out_because(&account, &name(bucket), &region(code), &supported)
+    };
     assert_eq!(because("photos", "eu-west-1"), None);
-    assert_eq!(because("tmp-1", "eu-west-1").unwrap(), "accounts[].exclude names tmp-*");
-    assert_eq!(because("photos", "us-east-1").unwrap(), "supported_regions does not name us-east-1");
+    assert_eq!(
+        because("tmp-1", "eu-west-1").unwrap(),
+        "accounts[].exclude names tmp-*"
+    );
+    assert_eq!(
+        because("photos", "us-east-1").unwrap(),
+        "supported_regions does not name us-east-1"
+    );
 }
 
 #[test]
 fn only_our_own_reports_belong_to_a_run() {
     let ours = DeploymentName::try_from("insights").unwrap();
     let (run_id, account, bucket) = report_of(&ours, &location()).unwrap();
-    assert_eq!((run_id.as_str(), account.as_str(), bucket.as_str()), ("nightly", "123456789012", "photos"));
-    assert_eq!(report_of(&DeploymentName::try_from("other").unwrap(), &location()), None);
-    let without_account =
-        ReportLocation::parse("x/photos/s3insights-insights-nightly/2026-03-01T00-00Z/manifest.checksum");
+    assert_eq!(
+        (run_id.as_str(), account.as_str(), bucket.as_str()),
+        ("nightly", "123456789012", "photos")
+    );
+    assert_eq!(
+        report_of(&DeploymentName::try_from("other").unwrap(), &location()),
+        None
+    );
+    let without_account = ReportLocation::parse(
+        "x/photos/s3insights-insights-nightly/2026-03-01T00-00Z/manifest.checksum",
+    );
     assert_eq!(report_of(&ours, &without_account.unwrap()), None);
 }
 
@@ -131,16 +150,26 @@ fn a_report_is_awaited_once_and_from_its_destination() {
     assert!(!check(&run(), &open, &name("elsewhere"), "m1"));
     assert!(is_awaited(&run(), &open, None, &at, "m1").is_err());
 
-    let frozen = Run { frozen_at: Some(Timestamp::UNIX_EPOCH), ..run() };
+    let frozen = Run {
+        frozen_at: Some(Timestamp::UNIX_EPOCH),
+        ..run()
+    };
     assert!(!check(&frozen, &open, &at, "m1"));
 
-    let claimed = SourceBucket { report: Some("m1".into()), ..open.clone() };
+    let claimed = SourceBucket {
+        report: Some("m1".into()),
+        ..open.clone()
+    };
     assert!(check(&run(), &claimed, &at, "m1"), "the same report again");
     assert!(!check(&run(), &claimed, &at, "m2"), "a second report");
 
     for status in InventoryStatus::ALL {
         let expected = status == InventoryStatus::InProgress;
-        assert_eq!(check(&run(), &bucket(status), &at, "m1"), expected, "{status}");
+        assert_eq!(
+            check(&run(), &bucket(status), &at, "m1"),
+            expected,
+            "{status}"
+        );
     }
 }
 
@@ -148,11 +177,26 @@ fn a_report_is_awaited_once_and_from_its_destination() {
 fn a_manifest_must_be_what_its_place_says() {
     assert_eq!(manifest(|_| ()).unwrap().files.len(), 1);
     let code = |change: fn(&mut serde_json::Value)| manifest(change).unwrap_err().code;
-    assert_eq!(code(|m| m["sourceBucket"] = json!("other")), "ForeignReport");
-    assert_eq!(code(|m| m["destinationBucket"] = json!("arn:aws:s3:::other")), "ForeignReport");
-    assert_eq!(code(|m| m["files"][0]["key"] = json!("210987654321/secret/data/a.parquet")), "ForeignReport");
-    assert_eq!(code(|m| m["fileFormat"] = json!("Avro")), "MalformedManifest");
-    assert_eq!(code(|m| m["files"][0]["size"] = json!(-1)), "MalformedManifest");
+    assert_eq!(
+        code(|m| m["sourceBucket"] = json!("other")),
+        "ForeignReport"
+    );
+    assert_eq!(
+        code(|m| m["destinationBucket"] = json!("arn:aws:s3:::other")),
+        "ForeignReport"
+    );
+    assert_eq!(
+        code(|m| m["files"][0]["key"] = json!("210987654321/secret/data/a.parquet")),
+        "ForeignReport"
+    );
+    assert_eq!(
+        code(|m| m["fileFormat"] = json!("Avro")),
+        "MalformedManifest"
+    );
+    assert_eq!(
+        code(|m| m["files"][0]["size"] = json!(-1)),
+        "MalformedManifest"
+    );
     assert_eq!(
         code(|m| {
             let mut twin = m["files"][0].clone();
@@ -170,33 +214,76 @@ fn a_run_waits_until_it_is_settled_or_its_deadline_has_come() {
     let mut run = run();
     run.in_progress = 1;
     let before = run.deadline - jiff::SignedDuration::from_secs(1);
-    assert_eq!(wait(&run, before), Wait { settled: false, deadline_passed: false });
-    assert_eq!(wait(&run, run.deadline), Wait { settled: false, deadline_passed: true });
+    assert_eq!(
+        wait(&run, before),
+        Wait {
+            settled: false,
+            deadline_passed: false
+        }
+    );
+    assert_eq!(
+        wait(&run, run.deadline),
+        Wait {
+            settled: false,
+            deadline_passed: true
+        }
+    );
     run.in_progress = 0;
     assert!(wait(&run, before).settled);
+}
+
+#[test]
+fn nothing_is_made_for_a_run_that_is_over() {
+    assert_eq!(may_still_make(&run()), Ok(()));
+    let over = Run {
+        frozen_at: Some(Timestamp::UNIX_EPOCH),
+        in_progress: 1,
+        ..run()
+    };
+    assert_eq!(may_still_make(&over).unwrap_err().name(), "InvalidInput");
+    assert!(wait(&over, Timestamp::UNIX_EPOCH).deadline_passed);
 }
 
 #[test]
 fn an_overdue_bucket_says_how_far_it_came() {
     let mut bucket = bucket(InventoryStatus::InProgress);
     let deadline = Timestamp::UNIX_EPOCH;
-    assert_eq!(overdue(&bucket, deadline).message, "no report came by 1970-01-01T00:00:00Z");
+    assert_eq!(
+        overdue(&bucket, deadline).message,
+        "no report came by 1970-01-01T00:00:00Z"
+    );
     bucket.files = Some(5);
     bucket.files_pending = Some(2);
-    assert!(overdue(&bucket, deadline).message.starts_with("3 of 5 files"));
+    assert!(
+        overdue(&bucket, deadline)
+            .message
+            .starts_with("3 of 5 files")
+    );
 }
 
 #[test]
 fn a_destination_is_usable_when_it_is_complete() {
     assert!(usable_destination(Some(&destination())).is_ok());
-    assert_eq!(usable_destination(None).unwrap_err().code, "DestinationNotCreated");
-    for state in [DestinationState::InProgress, DestinationState::Failed, DestinationState::Deleted] {
+    assert_eq!(
+        usable_destination(None).unwrap_err().code,
+        "DestinationNotCreated"
+    );
+    for state in [
+        DestinationState::InProgress,
+        DestinationState::Failed,
+        DestinationState::Deleted,
+    ] {
         let destination = Destination {
             state,
             reason: Some(Reason::new("AccessDenied", "no")),
             ..destination()
         };
-        assert!(usable_destination(Some(&destination)).unwrap_err().message.contains("AccessDenied"));
+        assert!(
+            usable_destination(Some(&destination))
+                .unwrap_err()
+                .message
+                .contains("AccessDenied")
+        );
     }
 }
 
@@ -204,26 +291,44 @@ fn a_destination_is_usable_when_it_is_complete() {
 fn a_bucket_is_configured_once() {
     let fresh = bucket(InventoryStatus::InventoryConfigurationNotCreated);
     assert!(needs_configuration(&fresh));
-    let refused = SourceBucket { reason: Some(Reason::new("AccessDenied", "no")), ..fresh };
+    let refused = SourceBucket {
+        reason: Some(Reason::new("AccessDenied", "no")),
+        ..fresh
+    };
     assert!(!needs_configuration(&refused));
     let begun = bucket(InventoryStatus::InProgress);
     assert!(needs_configuration(&begun));
-    assert!(!needs_configuration(&SourceBucket { configured: true, ..begun }));
-    assert!(!needs_configuration(&bucket(InventoryStatus::BucketIsEmpty)));
+    assert!(!needs_configuration(&SourceBucket {
+        configured: true,
+        ..begun
+    }));
+    assert!(!needs_configuration(&bucket(
+        InventoryStatus::BucketIsEmpty
+    )));
 }
 
 #[test]
 fn a_smoke_test_names_each_broken_region() {
-    assert!(smoke_test_verdict(&[]).unwrap_err().contains("nothing was tested"));
+    assert!(
+        smoke_test_verdict(&[])
+            .unwrap_err()
+            .contains("nothing was tested")
+    );
     assert_eq!(smoke_test_verdict(&[bucket(InventoryStatus::Done)]), Ok(()));
     let mut broken = bucket(InventoryStatus::InProgress);
     broken.region = region("us-west-2");
     let message = smoke_test_verdict(&[bucket(InventoryStatus::Done), broken]).unwrap_err();
-    assert_eq!(message, "1 of 2 Regions did not deliver: us-west-2: in_progress");
+    assert_eq!(
+        message,
+        "1 of 2 Regions did not deliver: us-west-2: in_progress"
+    );
 }
 
 #[test]
 fn pauses_grow_and_end_at_a_quarter_of_an_hour() {
     let delays: Vec<i32> = (0..=12).map(retry_delay_seconds).collect();
-    assert_eq!(delays, [5, 5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900]);
+    assert_eq!(
+        delays,
+        [5, 5, 10, 20, 40, 80, 160, 320, 640, 900, 900, 900, 900]
+    );
 }

@@ -34,12 +34,36 @@ struct Limits {
 
 /// Ever less, until it fits.
 const LADDER: [Limits; 6] = [
-    Limits { entries: 200, characters: 600, input: 8_000 },
-    Limits { entries: 100, characters: 300, input: 4_000 },
-    Limits { entries: 50, characters: 200, input: 3_000 },
-    Limits { entries: 25, characters: 150, input: 2_000 },
-    Limits { entries: 10, characters: 100, input: 1_000 },
-    Limits { entries: 3, characters: 60, input: 300 },
+    Limits {
+        entries: 200,
+        characters: 600,
+        input: 8_000,
+    },
+    Limits {
+        entries: 100,
+        characters: 300,
+        input: 4_000,
+    },
+    Limits {
+        entries: 50,
+        characters: 200,
+        input: 3_000,
+    },
+    Limits {
+        entries: 25,
+        characters: 150,
+        input: 2_000,
+    },
+    Limits {
+        entries: 10,
+        characters: 100,
+        input: 1_000,
+    },
+    Limits {
+        entries: 3,
+        characters: 60,
+        input: 300,
+    },
 ];
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
@@ -59,7 +83,9 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
         ("summary.txt", include_str!("summary.txt")),
         ("summary.html", include_str!("summary.html")),
     ] {
-        templates.add_template(name, source).expect("the templates are part of this program");
+        templates
+            .add_template(name, source)
+            .expect("the templates are part of this program");
     }
     templates
 });
@@ -136,7 +162,10 @@ fn view(summary: &Summary, limits: Limits) -> Value {
     let lists = [
         ("not_covered", cut(&summary.not_covered, limits)),
         ("unread_accounts", cut(&summary.unread_accounts, limits)),
-        ("failed_destinations", cut(&summary.failed_destinations, limits)),
+        (
+            "failed_destinations",
+            cut(&summary.failed_destinations, limits),
+        ),
         ("left_out", cut(&summary.left_out, limits)),
         ("queries", cut(&queries, limits)),
         ("warnings", cut(&summary.warnings, limits)),
@@ -167,9 +196,10 @@ fn readable(name: Option<&str>, value: Value, characters: usize) -> Value {
             Value::String(visible(&text))
         }
         Value::String(text) => Value::String(shortened(&visible(&text), characters)),
-        Value::Array(list) => {
-            list.into_iter().map(|entry| readable(None, entry, characters)).collect()
-        }
+        Value::Array(list) => list
+            .into_iter()
+            .map(|entry| readable(None, entry, characters))
+            .collect(),
         Value::Object(fields) => fields
             .into_iter()
             .map(|(name, value)| {
@@ -194,7 +224,10 @@ fn headline(summary: &Summary) -> String {
     let shortfalls = summary.shortfalls().join(", ");
     let left_out = match summary.left_out.len() {
         0 => String::new(),
-        number => format!(" The input leaves out {}.", counted(number as u64, "bucket")),
+        number => format!(
+            " The input leaves out {}.",
+            counted(number as u64, "bucket")
+        ),
     };
     if summary.outcome == Outcome::Failed {
         let known = if shortfalls.is_empty() {
@@ -292,7 +325,12 @@ fn size(bytes: u64) -> String {
         whole /= 1_024;
         unit += 1;
     }
-    format!("{}.{} {}", whole / 1_024, whole % 1_024 * 10 / 1_024, UNITS[unit])
+    format!(
+        "{}.{} {}",
+        whole / 1_024,
+        whole % 1_024 * 10 / 1_024,
+        UNITS[unit]
+    )
 }
 
 #[cfg(test)]
@@ -301,14 +339,22 @@ mod tests {
 
     #[test]
     fn what_could_pass_for_something_else_is_spelled_out() {
-        assert_eq!(visible("a\nb\t\u{1b}[31m\u{7f}"), "a\\nb\\t\\u{1b}[31m\\u{7f}");
+        assert_eq!(
+            visible("a\nb\t\u{1b}[31m\u{7f}"),
+            "a\\nb\\t\\u{1b}[31m\\u{7f}"
+        );
         assert_eq!(visible("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
         assert_eq!(visible("Grüße, 写真 'x' \\"), "Grüße, 写真 'x' \\");
     }
 
     #[test]
     fn numbers_and_sizes_are_easy_to_read() {
-        for (number, text) in [(0, "0"), (999, "999"), (1_000, "1,000"), (1_234_567, "1,234,567")] {
+        for (number, text) in [
+            (0, "0"),
+            (999, "999"),
+            (1_000, "1,000"),
+            (1_234_567, "1,234,567"),
+        ] {
             assert_eq!(grouped(number), text);
         }
         for (bytes, text) in [

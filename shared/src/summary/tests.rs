@@ -74,13 +74,21 @@ fn query(number: u32, state: QueryState) -> Query {
 fn complete_parts() -> RunParts {
     RunParts {
         accounts: ["111111111111", "222222222222"]
-            .map(|id| Account { account: account(id), reason: None })
+            .map(|id| Account {
+                account: account(id),
+                reason: None,
+            })
             .to_vec(),
         destinations: Vec::new(),
         buckets: vec![
             bucket("111111111111", "eu-west-1", "photos", InventoryStatus::Done),
             bucket("222222222222", "us-east-1", "backup", InventoryStatus::Done),
-            bucket("222222222222", "us-east-1", "unused", InventoryStatus::BucketIsEmpty),
+            bucket(
+                "222222222222",
+                "us-east-1",
+                "unused",
+                InventoryStatus::BucketIsEmpty,
+            ),
         ],
         left_out: vec![LeftOut {
             account: account("111111111111"),
@@ -88,7 +96,10 @@ fn complete_parts() -> RunParts {
             region: None,
             because: "accounts[0].exclude: cdn-*".into(),
         }],
-        queries: vec![query(0, QueryState::Succeeded), query(1, QueryState::Succeeded)],
+        queries: vec![
+            query(0, QueryState::Succeeded),
+            query(1, QueryState::Succeeded),
+        ],
     }
 }
 
@@ -104,12 +115,16 @@ fn partial_parts() -> RunParts {
         "ledger",
         InventoryStatus::InventoryConfigurationNotCreated,
     );
-    refused.reason = Some(
-        Reason::new("AccessDenied", "Access Denied").needing("s3:PutInventoryConfiguration"),
-    );
+    refused.reason =
+        Some(Reason::new("AccessDenied", "Access Denied").needing("s3:PutInventoryConfiguration"));
     parts.buckets.push(refused);
     for late in ["logs-a", "logs-b"] {
-        let late = bucket("111111111111", "us-east-1", late, InventoryStatus::InProgress);
+        let late = bucket(
+            "111111111111",
+            "us-east-1",
+            late,
+            InventoryStatus::InProgress,
+        );
         parts.buckets.push(late);
     }
     parts.queries[1].state = QueryState::Failed;
@@ -136,7 +151,10 @@ fn setting() -> Setting {
 }
 
 fn totals() -> Totals {
-    let mut totals = Totals { delete_markers: 100, ..Totals::default() };
+    let mut totals = Totals {
+        delete_markers: 100,
+        ..Totals::default()
+    };
     totals.all.versions = 2_300;
     totals
 }
@@ -151,8 +169,16 @@ fn check(summary: &Summary) {
     let stored = serde_json::to_string(summary).unwrap();
     assert_eq!(&serde_json::from_str::<Summary>(&stored).unwrap(), summary);
     let (subject, text, html) = (summary.subject(), summary.text(), summary.html());
-    assert!(subject.bytes().all(|byte| (b' '..=b'~').contains(&byte)), "{subject:?}");
-    assert!(text.len() <= MAX_BYTES && html.len() <= MAX_BYTES, "{} {}", text.len(), html.len());
+    assert!(
+        subject.bytes().all(|byte| (b' '..=b'~').contains(&byte)),
+        "{subject:?}"
+    );
+    assert!(
+        text.len() <= MAX_BYTES && html.len() <= MAX_BYTES,
+        "{} {}",
+        text.len(),
+        html.len()
+    );
     for active in ["<script", "<svg", "<img", "javascript:"] {
         assert!(!html.contains(active), "{active}");
     }
@@ -164,7 +190,10 @@ fn check(summary: &Summary) {
     }
     if summary.outcome != Outcome::Complete {
         for part in [subject, text, html] {
-            assert!(!part.contains("complete") && !part.contains("are covered"), "{part}");
+            assert!(
+                !part.contains("complete") && !part.contains("are covered"),
+                "{part}"
+            );
         }
     }
 }
@@ -205,7 +234,10 @@ fn a_failed_run() {
         error: "Internal".into(),
         cause: r#"{"errorType":"Internal","errorMessage":"the stack is gone"}"#.into(),
     });
-    let parts = RunParts { accounts: complete_parts().accounts, ..RunParts::default() };
+    let parts = RunParts {
+        accounts: complete_parts().accounts,
+        ..RunParts::default()
+    };
     let summary = Summary::build(&run, &parts, None, &setting());
     check(&summary);
     insta::assert_snapshot!("failed.txt", summary.text());
@@ -229,10 +261,16 @@ fn a_smoke_run() {
             bucket
         })
         .collect();
-    let mut parts = RunParts { buckets, ..RunParts::default() };
+    let mut parts = RunParts {
+        buckets,
+        ..RunParts::default()
+    };
     let passed = build(&run, &parts);
     check(&passed);
-    assert_eq!(passed.subject(), "S3Insights run nightly: smoke test passed");
+    assert_eq!(
+        passed.subject(),
+        "S3Insights run nightly: smoke test passed"
+    );
     insta::assert_snapshot!("smoke.txt", passed.text());
 
     parts.buckets[0].status = InventoryStatus::InProgress;
@@ -246,13 +284,23 @@ fn a_smoke_run() {
 
 #[test]
 fn what_comes_from_outside_stays_text() {
-    let hostile = "<script>alert(1)</script>\r\nSubject: \u{1b}[2J & \"quoted\" 'it' \u{202e}{{ 7*7 }}";
+    let hostile =
+        "<script>alert(1)</script>\r\nSubject: \u{1b}[2J & \"quoted\" 'it' \u{202e}{{ 7*7 }}";
     let mut run = run(false);
-    run.failure = Some(Failure { error: hostile.into(), cause: hostile.into() });
+    run.failure = Some(Failure {
+        error: hostile.into(),
+        cause: hostile.into(),
+    });
     run.mail_failure = Some(Reason::new(hostile, hostile));
     run.execution_arn = hostile.into();
-    run.warnings = vec![StoredProblem { path: hostile.into(), message: hostile.into() }];
-    run.input.athena_queries = vec![QueryInput::Sql { name: hostile.into(), query: hostile.into() }];
+    run.warnings = vec![StoredProblem {
+        path: hostile.into(),
+        message: hostile.into(),
+    }];
+    run.input.athena_queries = vec![QueryInput::Sql {
+        name: hostile.into(),
+        query: hostile.into(),
+    }];
     run.input.recipient_email_addresses = vec![hostile.into()];
     let mut parts = partial_parts();
     let reason = Reason {
@@ -274,7 +322,11 @@ fn what_comes_from_outside_stays_text() {
     check(&summary);
     for part in [summary.text(), summary.html()] {
         assert!(!part.contains(['\u{1b}', '\r', '\u{202e}']));
-        assert!(!part.lines().any(|line| line.trim_start().starts_with("Subject:")));
+        assert!(
+            !part
+                .lines()
+                .any(|line| line.trim_start().starts_with("Subject:"))
+        );
         assert!(part.contains("{{ 7*7 }}"));
     }
     insta::assert_snapshot!("hostile.txt", summary.text());
@@ -287,7 +339,13 @@ fn any_number_of_anything_fits_into_a_mail() {
     let reason = Reason::new(long.clone(), long.clone());
     let mut run = run(false);
     run.input.athena_queries = Vec::new();
-    run.warnings = vec![StoredProblem { path: long.clone(), message: long.clone() }; 400];
+    run.warnings = vec![
+        StoredProblem {
+            path: long.clone(),
+            message: long.clone()
+        };
+        400
+    ];
     let owner = account("111111111111");
     let mut parts = RunParts {
         accounts: (0..1_000)
@@ -297,10 +355,17 @@ fn any_number_of_anything_fits_into_a_mail() {
             })
             .collect(),
         left_out: vec![
-            LeftOut { account: owner, bucket: name("x-bucket"), region: None, because: long.clone() };
+            LeftOut {
+                account: owner,
+                bucket: name("x-bucket"),
+                region: None,
+                because: long.clone()
+            };
             5_000
         ],
-        queries: (0..200).map(|number| query(number, QueryState::Succeeded)).collect(),
+        queries: (0..200)
+            .map(|number| query(number, QueryState::Succeeded))
+            .collect(),
         ..RunParts::default()
     };
     for query in &mut parts.queries {
@@ -314,8 +379,12 @@ fn any_number_of_anything_fits_into_a_mail() {
         } else {
             InventoryStatus::InProgress
         };
-        let mut bucket =
-            bucket("111111111111", "eu-west-1", &format!("{:0>255}", number), status);
+        let mut bucket = bucket(
+            "111111111111",
+            "eu-west-1",
+            &format!("{:0>255}", number),
+            status,
+        );
         bucket.reason = Some(reason.clone());
         parts.buckets.push(bucket);
     }
@@ -324,7 +393,9 @@ fn any_number_of_anything_fits_into_a_mail() {
     assert_eq!(summary.not_covered.len(), 10_000);
     for part in [summary.text(), summary.html()] {
         assert!(part.contains("10,000 of") || part.contains("10000 of 10000 buckets not covered"));
-        assert!(part.contains("verification_failed: ") || part.contains("<b>verification_failed</b>"));
+        assert!(
+            part.contains("verification_failed: ") || part.contains("<b>verification_failed</b>")
+        );
         assert!(part.contains("failed"));
         assert!(part.contains("more, all in s3:"));
     }
@@ -338,11 +409,18 @@ fn an_ordinary_large_run_shows_long_lists() {
             0 => InventoryStatus::BucketAccessLost,
             _ => InventoryStatus::Done,
         };
-        let mut bucket = bucket("111111111111", "eu-west-1", &format!("bucket-{number}"), status);
+        let mut bucket = bucket(
+            "111111111111",
+            "eu-west-1",
+            &format!("bucket-{number}"),
+            status,
+        );
         bucket.reason = Some(Reason::new("AccessDenied", "Access Denied"));
         parts.buckets.push(bucket);
     }
-    parts.queries = (0..200).map(|number| query(number, QueryState::Succeeded)).collect();
+    parts.queries = (0..200)
+        .map(|number| query(number, QueryState::Succeeded))
+        .collect();
     let summary = build(&run(false), &parts);
     check(&summary);
     assert!(summary.html().matches("query-editor").count() >= 50);
@@ -374,9 +452,18 @@ fn what_is_not_on_record_counts_as_missing() {
 #[test]
 fn console_links_lead_to_the_partition_of_the_region() {
     let cases = [
-        ("eu-west-1", "https://eu-west-1.console.aws.amazon.com/athena/home?region=eu-west-1#/query-editor/history/0b-1"),
-        ("us-gov-west-1", "https://us-gov-west-1.console.amazonaws-us-gov.com/athena/home?region=us-gov-west-1#/query-editor/history/0b-1"),
-        ("cn-north-1", "https://cn-north-1.console.amazonaws.cn/athena/home?region=cn-north-1#/query-editor/history/0b-1"),
+        (
+            "eu-west-1",
+            "https://eu-west-1.console.aws.amazon.com/athena/home?region=eu-west-1#/query-editor/history/0b-1",
+        ),
+        (
+            "us-gov-west-1",
+            "https://us-gov-west-1.console.amazonaws-us-gov.com/athena/home?region=us-gov-west-1#/query-editor/history/0b-1",
+        ),
+        (
+            "cn-north-1",
+            "https://cn-north-1.console.amazonaws.cn/athena/home?region=cn-north-1#/query-editor/history/0b-1",
+        ),
     ];
     for (code, link) in cases {
         assert_eq!(console_link(&region(code), "0b-1"), link);

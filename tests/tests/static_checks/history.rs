@@ -123,7 +123,8 @@ fn short_refresh_intervals_stretch_over_the_longest_wait() {
         .expect("the Harvester refreshes at intervals");
     assert_eq!(
         wait.body["Seconds"],
-        "{% $max([$status_refresh_seconds, 2 * $states.input.calls]) %}"
+        "{% $max([$min([$status_refresh_seconds, 10 * $power(2, $min([$states.input.calls, 10]))]), \
+         2 * $states.input.calls]) %}"
     );
     let scope = harvester
         .scopes()
@@ -131,7 +132,11 @@ fn short_refresh_intervals_stretch_over_the_longest_wait() {
         .find(|scope| scope.states.contains_key("Wait for the next refresh"))
         .unwrap();
     let rounds = counted_bound(&scope.states["Anything more to await?"]).unwrap();
-    let seconds: u64 = (0..rounds).map(|round| u64::max(60, 2 * round)).sum();
+    // The shortest interval that a run input may ask for.
+    let interval = 60;
+    let seconds: u64 = (0..rounds)
+        .map(|round| u64::max(u64::min(interval, 10 << round.min(10)), 2 * round))
+        .sum();
     let fortnight = 14 * 24 * 3_600;
     assert!(
         seconds > fortnight,

@@ -234,6 +234,8 @@ fn only_the_tasks_that_need_it_delete() {
         "CreateDestinationRole",
         "DeleteDestinationRole",
         "EmptyDestinationRole",
+        // A file that is consolidated after publication is taken back.
+        "InventoryFileConsolidatorRole",
         "PublishSnapshotRole",
     ]);
     assert_eq!(deleting, expected);

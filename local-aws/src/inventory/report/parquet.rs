@@ -68,22 +68,32 @@ pub(crate) fn write(bucket: &str, columns: &[Field], rows: &[Row]) -> Result<Byt
     let mut file = SerializedFileWriter::new(Vec::new(), Arc::new(schema), Arc::new(properties))?;
     let mut group = file.next_row_group()?;
     for field in columns {
-        let mut writer = group.next_column()?.context("a column too few in the inventory schema")?;
+        let mut writer = group
+            .next_column()?
+            .context("a column too few in the inventory schema")?;
         match column_values(*field, bucket, rows) {
             Values::Required(values) => {
-                writer.typed::<ByteArrayType>().write_batch(&values, None, None)?;
+                writer
+                    .typed::<ByteArrayType>()
+                    .write_batch(&values, None, None)?;
             }
             Values::Text(values) => {
                 let (values, levels) = dense(values.map(|value| value.map(ByteArray::from)));
-                writer.typed::<ByteArrayType>().write_batch(&values, Some(&levels), None)?;
+                writer
+                    .typed::<ByteArrayType>()
+                    .write_batch(&values, Some(&levels), None)?;
             }
             Values::Number(values) => {
                 let (values, levels) = dense(values);
-                writer.typed::<Int64Type>().write_batch(&values, Some(&levels), None)?;
+                writer
+                    .typed::<Int64Type>()
+                    .write_batch(&values, Some(&levels), None)?;
             }
             Values::Flag(values) => {
                 let (values, levels) = dense(values);
-                writer.typed::<BoolType>().write_batch(&values, Some(&levels), None)?;
+                writer
+                    .typed::<BoolType>()
+                    .write_batch(&values, Some(&levels), None)?;
             }
         }
         writer.close()?;
@@ -100,8 +110,10 @@ enum Values<'a> {
 }
 
 fn column_values<'a>(field: Field, bucket: &'a str, rows: &'a [Row]) -> Values<'a> {
-    fn text<'a>(rows: &'a [Row], value: fn(&Row) -> Option<&String>) -> Values<'a> {
-        Values::Text(Box::new(rows.iter().map(move |row| value(row).map(String::as_str))))
+    fn text(rows: &[Row], value: fn(&Row) -> Option<&String>) -> Values<'_> {
+        Values::Text(Box::new(
+            rows.iter().map(move |row| value(row).map(String::as_str)),
+        ))
     }
     fn number(rows: &[Row], value: fn(&Row) -> Option<i64>) -> Values<'_> {
         Values::Number(Box::new(rows.iter().map(value)))
@@ -111,7 +123,11 @@ fn column_values<'a>(field: Field, bucket: &'a str, rows: &'a [Row]) -> Values<'
     }
     match field {
         Field::Bucket => Values::Required(vec![ByteArray::from(bucket); rows.len()]),
-        Field::Key => Values::Required(rows.iter().map(|row| ByteArray::from(row.key.as_str())).collect()),
+        Field::Key => Values::Required(
+            rows.iter()
+                .map(|row| ByteArray::from(row.key.as_str()))
+                .collect(),
+        ),
         Field::VersionId => text(rows, |row| Some(&row.version_id)),
         Field::IsLatest => flag(rows, |row| Some(row.is_latest)),
         Field::IsDeleteMarker => flag(rows, |row| Some(row.is_delete_marker)),
@@ -132,7 +148,9 @@ fn column_values<'a>(field: Field, bucket: &'a str, rows: &'a [Row]) -> Values<'
         Field::ObjectOwner => text(rows, |row| row.owner.as_ref()),
         // The embedded S3 does not expire objects by lifecycle rules.
         Field::LifecycleExpirationDate => number(rows, |_| None),
-        Field::ObjectLockEventHoldStatus | Field::ObjectLockEventHoldDuration => text(rows, |_| None),
+        Field::ObjectLockEventHoldStatus | Field::ObjectLockEventHoldDuration => {
+            text(rows, |_| None)
+        }
     }
 }
 
@@ -171,12 +189,24 @@ mod tests {
                 is_latest: true,
                 ..Row::default()
             },
-            Row { key: "gone".to_owned(), version_id: "v1".to_owned(), is_delete_marker: true, ..Row::default() },
+            Row {
+                key: "gone".to_owned(),
+                version_id: "v1".to_owned(),
+                is_delete_marker: true,
+                ..Row::default()
+            },
         ];
         let file = write("source", &columns, &rows).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
-        assert_eq!(reader.metadata().file_metadata().schema().name(), "s3.inventory");
-        let read: Vec<_> = reader.get_row_iter(None).unwrap().map(Result::unwrap).collect();
+        assert_eq!(
+            reader.metadata().file_metadata().schema().name(),
+            "s3.inventory"
+        );
+        let read: Vec<_> = reader
+            .get_row_iter(None)
+            .unwrap()
+            .map(Result::unwrap)
+            .collect();
         assert_eq!(read[0].get_string(0).unwrap(), "source");
         assert_eq!(read[0].get_string(1).unwrap(), "a b+%2B\n\u{1F980}");
         assert_eq!(read[0].get_string(2).unwrap(), "");

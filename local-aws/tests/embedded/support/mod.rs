@@ -6,9 +6,9 @@ use aws_sdk_s3::{
     Client,
     primitives::ByteStream,
     types::{
-        BucketLocationConstraint, CreateBucketConfiguration, InventoryConfiguration, InventoryDestination,
-        InventoryFormat, InventoryFrequency, InventoryIncludedObjectVersions, InventoryOptionalField,
-        InventoryS3BucketDestination, InventorySchedule,
+        BucketLocationConstraint, CreateBucketConfiguration, InventoryConfiguration,
+        InventoryDestination, InventoryFormat, InventoryFrequency, InventoryIncludedObjectVersions,
+        InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
     },
 };
 use local_aws::{LocalAws, StartOptions, inventory::Delivery};
@@ -33,7 +33,9 @@ pub(crate) async fn shared() -> &'static LocalAws {
         .get_or_init(|| async {
             let mut options = StartOptions::new(root("shared"));
             options.report_delay = Duration::from_millis(100);
-            LocalAws::start(options, |_| {}).await.expect("the embedded AWS starts")
+            LocalAws::start(options, |_| {})
+                .await
+                .expect("the embedded AWS starts")
         })
         .await
 }
@@ -45,13 +47,27 @@ pub(crate) async fn s3(account_id: &str) -> Client {
 
 /// Makes a bucket in [`REGION`].
 pub(crate) async fn make_bucket(client: &Client, name: &str) {
-    let place = CreateBucketConfiguration::builder().location_constraint(BucketLocationConstraint::from(REGION));
-    client.create_bucket().bucket(name).create_bucket_configuration(place.build()).send().await.unwrap();
+    let place = CreateBucketConfiguration::builder()
+        .location_constraint(BucketLocationConstraint::from(REGION));
+    client
+        .create_bucket()
+        .bucket(name)
+        .create_bucket_configuration(place.build())
+        .send()
+        .await
+        .unwrap();
 }
 
 pub(crate) async fn put(client: &Client, bucket: &str, key: &str, body: &str) {
     let body = ByteStream::from(body.as_bytes().to_vec());
-    client.put_object().bucket(bucket).key(key).body(body).send().await.unwrap();
+    client
+        .put_object()
+        .bucket(bucket)
+        .key(key)
+        .body(body)
+        .send()
+        .await
+        .unwrap();
 }
 
 /// A source bucket of the member with some objects, and a destination of the host that takes its reports.
@@ -61,7 +77,12 @@ pub(crate) async fn source_and_destination(name: &str, objects: usize) -> (Clien
     make_bucket(&member, &source).await;
     make_bucket(&host, &destination).await;
     let policy = delivery_policy(&destination, MEMBER).to_string();
-    host.put_bucket_policy().bucket(&destination).policy(policy).send().await.unwrap();
+    host.put_bucket_policy()
+        .bucket(&destination)
+        .policy(policy)
+        .send()
+        .await
+        .unwrap();
     for number in 0..objects {
         put(&member, &source, &format!("object-{number:03}"), "content").await;
     }
@@ -86,12 +107,19 @@ pub(crate) fn configuration(id: &str, destination: &str) -> InventoryConfigurati
         .prefix(MEMBER)
         .build()
         .unwrap();
-    let daily = InventorySchedule::builder().frequency(InventoryFrequency::Daily).build().unwrap();
+    let daily = InventorySchedule::builder()
+        .frequency(InventoryFrequency::Daily)
+        .build()
+        .unwrap();
     InventoryConfiguration::builder()
         .id(id)
         .is_enabled(true)
         .included_object_versions(InventoryIncludedObjectVersions::All)
-        .destination(InventoryDestination::builder().s3_bucket_destination(bucket).build())
+        .destination(
+            InventoryDestination::builder()
+                .s3_bucket_destination(bucket)
+                .build(),
+        )
         .schedule(daily)
         .optional_fields(InventoryOptionalField::EncryptionStatus)
         .optional_fields(InventoryOptionalField::Size)
@@ -105,8 +133,14 @@ pub(crate) fn configuration(id: &str, destination: &str) -> InventoryConfigurati
 /// Puts [`configuration`].
 pub(crate) async fn configure(client: &Client, source: &str, id: &str, destination: &str) {
     let configuration = configuration(id, destination);
-    let put = client.put_bucket_inventory_configuration().bucket(source).id(id);
-    put.inventory_configuration(configuration).send().await.unwrap();
+    let put = client
+        .put_bucket_inventory_configuration()
+        .bucket(source)
+        .id(id);
+    put.inventory_configuration(configuration)
+        .send()
+        .await
+        .unwrap();
 }
 
 /// Waits until the service is done with so many configurations of a bucket.
@@ -120,17 +154,30 @@ pub(crate) async fn deliveries(bucket: &str, wanted: usize) -> Vec<Delivery> {
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     };
-    tokio::time::timeout(Duration::from_secs(30), poll).await.expect("the service settles the configurations")
+    tokio::time::timeout(Duration::from_secs(30), poll)
+        .await
+        .expect("the service settles the configurations")
 }
 
 /// Everything in a destination bucket, by key.
 pub(crate) async fn contents(bucket: &str) -> BTreeMap<String, Vec<u8>> {
     let client = s3(HOST).await;
-    let listed = client.list_objects_v2().bucket(bucket).send().await.unwrap();
+    let listed = client
+        .list_objects_v2()
+        .bucket(bucket)
+        .send()
+        .await
+        .unwrap();
     let mut contents = BTreeMap::new();
     for object in listed.contents() {
         let key = object.key().unwrap();
-        let got = client.get_object().bucket(bucket).key(key).send().await.unwrap();
+        let got = client
+            .get_object()
+            .bucket(bucket)
+            .key(key)
+            .send()
+            .await
+            .unwrap();
         contents.insert(key.to_owned(), got.body.collect().await.unwrap().to_vec());
     }
     contents
@@ -138,14 +185,22 @@ pub(crate) async fn contents(bucket: &str) -> BTreeMap<String, Vec<u8>> {
 
 /// The manifests in a destination bucket, by key.
 pub(crate) fn manifests(contents: &BTreeMap<String, Vec<u8>>) -> Vec<(String, Value)> {
-    let manifests = contents.iter().filter(|(key, _)| key.ends_with("/manifest.json"));
-    manifests.map(|(key, body)| (key.clone(), serde_json::from_slice(body).unwrap())).collect()
+    let manifests = contents
+        .iter()
+        .filter(|(key, _)| key.ends_with("/manifest.json"));
+    manifests
+        .map(|(key, body)| (key.clone(), serde_json::from_slice(body).unwrap()))
+        .collect()
 }
 
 /// The rows of a data file.
 pub(crate) fn rows(file: &[u8]) -> Vec<parquet::record::Row> {
     let reader = SerializedFileReader::new(bytes::Bytes::copy_from_slice(file)).unwrap();
-    reader.get_row_iter(None).unwrap().map(Result::unwrap).collect()
+    reader
+        .get_row_iter(None)
+        .unwrap()
+        .map(Result::unwrap)
+        .collect()
 }
 
 pub(crate) fn md5_hex(body: &[u8]) -> String {

@@ -1,0 +1,251 @@
+//! The platform in the embedded AWS, one for all tests of a binary.
+
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::path::{Path, PathBuf};
+use std::sync::LazyLock;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail, ensure};
+use local_aws::estate::{self, Estate};
+use local_aws::{LocalAws, StartOptions};
+use serde_json::{Value, json};
+use shared::aws::{Clients, Execution};
+use shared::ids::RunId;
+use shared::run::{Run, RunParts};
+use tokio::runtime::Runtime;
+use tokio::sync::OnceCell;
+
+/// Deployment name of the platform under test.
+pub const DEPLOYMENT: &str = "insights";
+/// External id that the platform presents to every account.
+pub const EXTERNAL_ID: &str = "acme-s3insights";
+
+/// How long an execution may take before a test gives up on it: far more than any needs, so that
+/// only a hang reaches it.
+const PATIENCE: Duration = Duration::from_mins(8);
+
+/// One runtime for all tests: what one test started must outlive it.
+static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime starts"));
+static PLATFORM: OnceCell<Platform> = OnceCell::const_new();
+
+/// Runs a test against the shared platform.
+pub fn test<F>(body: impl FnOnce(&'static Platform) -> F)
+where
+    F: Future<Output = Result<()>>,
+{
+    let result = RUNTIME.block_on(async {
+        let platform = PLATFORM.get_or_try_init(Platform::start).await?;
+        body(platform).await
+    });
+    if let Err(error) = result {
+        panic!("{error:?}");
+    }
+}
+
+/// The platform, deployed and running.
+#[derive(Debug)]
+pub struct Platform {
+    /// The embedded AWS.
+    pub aws: LocalAws,
+    /// Outputs of the platform's stack.
+    pub outputs: BTreeMap<String, String>,
+    /// Clients of the host account's root.
+    pub clients: Clients,
+}
+
+/// An execution of the Harvester that has ended, with the record of its run.
+#[derive(Debug)]
+pub struct Ended {
+    /// The execution.
+    pub execution: Execution,
+    /// The run.
+    pub run: Run,
+    /// Its parts.
+    pub parts: RunParts,
+}
+
+impl Platform {
+    async fn start() -> Result<Self> {
+        let repository = repository();
+        let root = repository
+            .join("target/whole-runs")
+            .join(std::process::id().to_string());
+        let aws = LocalAws::start(StartOptions::new(&root), |step| eprintln!("{step}")).await?;
+        let parameters = BTreeMap::from([("ExternalId".to_owned(), EXTERNAL_ID.to_owned())]);
+        let outputs = aws
+            .deploy(DEPLOYMENT, &repository, &binaries()?, &parameters)
+            .await?;
+        let clients = Clients::from_config(aws.sdk_config(&aws.host_account_id, &aws.region));
+        Ok(Self {
+            aws,
+            outputs,
+            clients,
+        })
+    }
+
+    /// An output of the platform's stack.
+    pub fn output(&self, name: &str) -> &str {
+        self.outputs
+            .get(name)
+            .map(String::as_str)
+            .unwrap_or_default()
+    }
+
+    /// Makes an estate: its member accounts and buckets. The host account stands for `host`.
+    pub async fn build(&self, yaml: &str) -> Result<Estate> {
+        let estate = Estate::parse(yaml)?.in_host_account(&self.aws.host_account_id);
+        for account in &estate.accounts {
+            if account.member && account.id != self.aws.host_account_id {
+                let external_id = account.external_id.as_deref();
+                self.aws
+                    .add_member(&account.id, DEPLOYMENT, external_id, &repository())
+                    .await?;
+            }
+        }
+        estate::build(&self.aws, &estate, |_| ()).await?;
+        Ok(estate)
+    }
+
+    /// Starts the Harvester as the console does: no name, the input as it is. Gives the execution.
+    pub async fn start_harvester(&self, input: &Value) -> Result<String> {
+        Ok(self
+            .clients
+            .start_execution(self.output("HarvesterStateMachineArn"), input)
+            .await?)
+    }
+
+    /// Runs Cleanup to its end, which has to be a good one.
+    pub async fn clean_up(&self, input: &Value) -> Result<()> {
+        let machine = self.output("CleanupStateMachineArn");
+        let execution = self.clients.start_execution(machine, input).await?;
+        let ended = self.ended(&execution).await?;
+        ensure!(ended.status == "SUCCEEDED", "Cleanup ended as {ended:#?}");
+        Ok(())
+    }
+
+    /// Runs the Harvester to its end, whatever that is.
+    pub async fn harvest(&self, input: &Value) -> Result<Ended> {
+        let execution = self.start_harvester(input).await?;
+        self.finish(&execution).await
+    }
+
+    /// Waits for a Harvester execution and reads its run.
+    pub async fn finish(&self, execution: &str) -> Result<Ended> {
+        let execution = self.ended(execution).await?;
+        let run = self
+            .run_of(&execution.arn)
+            .await?
+            .with_context(|| format!("no run of {} is on record: {execution:#?}", execution.arn))?;
+        let parts = self.parts(&run.run_id).await?;
+        Ok(Ended {
+            execution,
+            run,
+            parts,
+        })
+    }
+
+    /// Waits until an execution has ended.
+    pub async fn ended(&self, execution: &str) -> Result<Execution> {
+        let mut last = None;
+        self.eventually(&format!("the end of {execution}"), async || {
+            let now = self.clients.execution(execution).await?;
+            let running = now.is_running();
+            last = Some(now);
+            Ok(!running)
+        })
+        .await?;
+        last.context("the execution was described")
+    }
+
+    /// Waits until a condition holds.
+    pub async fn eventually(
+        &self,
+        what: &str,
+        mut condition: impl AsyncFnMut() -> Result<bool>,
+    ) -> Result<()> {
+        let started = Instant::now();
+        loop {
+            if condition().await? {
+                return Ok(());
+            }
+            if started.elapsed() > PATIENCE {
+                bail!("waited in vain for {what}");
+            }
+            // Between two looks at something that tells nobody when it changes.
+            tokio::time::sleep(Duration::from_millis(250)).await;
+        }
+    }
+
+    /// The run that an execution opened.
+    pub async fn run_of(&self, execution: &str) -> Result<Option<Run>> {
+        let runs = self
+            .clients
+            .run_table(self.output("RunTableName"))
+            .runs()
+            .await?;
+        Ok(runs.into_iter().find(|run| run.execution_arn == execution))
+    }
+
+    /// All that is on record of a run but its files.
+    pub async fn parts(&self, run_id: &RunId) -> Result<RunParts> {
+        Ok(self
+            .clients
+            .run_table(self.output("RunTableName"))
+            .parts(run_id)
+            .await?)
+    }
+
+    /// A run input over some accounts with the fields that have no default.
+    pub fn input(&self, accounts: &[&str]) -> Value {
+        let accounts: Vec<Value> = accounts.iter().map(|id| json!({ "id": id })).collect();
+        json!({
+            "accounts": accounts,
+            "sender_email_address": "s3insights@example.com",
+            "recipient_email_addresses": ["security@example.com"],
+        })
+    }
+}
+
+impl Ended {
+    /// Where a bucket stands; `left_out` when the input leaves it out, `None` when the run does not
+    /// know it.
+    pub fn status(&self, bucket: &str) -> Option<&'static str> {
+        let found = self
+            .parts
+            .buckets
+            .iter()
+            .find(|found| found.bucket.as_str() == bucket);
+        let left_out = || {
+            self.parts
+                .left_out
+                .iter()
+                .any(|left| left.bucket.as_str() == bucket)
+        };
+        found
+            .map(|found| found.status.name())
+            .or_else(|| left_out().then_some("left_out"))
+    }
+}
+
+/// The root of the repository.
+fn repository() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the crate is in a folder")
+        .to_owned()
+}
+
+/// The folder of the functions' binaries, beside the test binary's own.
+fn binaries() -> Result<PathBuf> {
+    let own = std::env::current_exe()?;
+    let folder = own
+        .ancestors()
+        .nth(2)
+        .context("test binaries are in target/<profile>/deps")?;
+    ensure!(
+        folder.join("initialize").is_file(),
+        "the functions are not built: run `cargo test --workspace` or `cargo build --workspace`"
+    );
+    Ok(folder.to_owned())
+}
