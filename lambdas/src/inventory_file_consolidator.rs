@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use bytes::Bytes;
 use serde_json::Value;
 use shared::aws::{FileContent, FileCount};
@@ -18,7 +17,8 @@ use shared::status::{InventoryStatus, Reason};
 use shared::{naming, runtime};
 
 use crate::inventory_object_processor::FileMessage;
-use crate::{Platform, queue, settling};
+use crate::queue::{self, SqsBatchResponse, SqsEvent};
+use crate::{Platform, settling};
 
 /// Works on a batch of file messages.
 ///
@@ -30,7 +30,7 @@ pub async fn handle(
 ) -> Result<SqsBatchResponse, TaskError> {
     let queue_url = &platform.settings.file_queue_url;
     let response = queue::work(&platform, queue_url, event, async |message, receives| {
-        let body = message.body.as_deref().unwrap_or_default();
+        let body = message.body.as_str();
         let body: Value = serde_json::from_str(body)
             .map_err(|error| TaskError::InvalidInput(format!("file message: {error}")))?;
         take_file(&platform, runtime::parse(body)?, receives).await

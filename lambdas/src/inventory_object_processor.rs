@@ -6,7 +6,6 @@
 
 use std::sync::Arc;
 
-use aws_lambda_events::sqs::{SqsBatchResponse, SqsEvent};
 use serde::{Deserialize, Serialize};
 use shared::aws::ReportClaim;
 use shared::error::TaskError;
@@ -17,7 +16,8 @@ use shared::s3_event::Notification;
 use shared::status::Reason;
 use shared::{naming, protocol};
 
-use crate::{Platform, queue, settling};
+use crate::queue::{self, SqsBatchResponse, SqsEvent};
+use crate::{Platform, settling};
 
 /// One file to be consolidated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +43,7 @@ pub async fn handle(
 ) -> Result<SqsBatchResponse, TaskError> {
     let queue_url = &platform.settings.notification_queue_url;
     let response = queue::work(&platform, queue_url, event, async |message, receives| {
-        let body = message.body.as_deref().unwrap_or_default();
+        let body = message.body.as_str();
         match Notification::parse(body) {
             Notification::ObjectsCreated(created) => {
                 for object in created {

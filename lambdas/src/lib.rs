@@ -22,7 +22,7 @@ pub mod seed_smoke_test;
 pub mod send_summary;
 
 mod platform;
-mod queue;
+pub mod queue;
 mod settling;
 
 pub use platform::{Platform, serve};

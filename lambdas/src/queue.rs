@@ -1,11 +1,53 @@
 //! What the two queue-fed functions share: every message succeeds or fails on its own.
 
-use aws_lambda_events::sqs::{BatchItemFailure, SqsBatchResponse, SqsEvent, SqsMessage};
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
 use shared::error::TaskError;
 use shared::protocol;
 use tracing::Instrument;
 
 use crate::Platform;
+
+/// What Lambda hands to a queue-fed function. Fields that are not needed are ignored.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct SqsEvent {
+    /// The messages of the batch.
+    #[serde(rename = "Records")]
+    pub records: Vec<SqsMessage>,
+}
+
+/// One message of a batch.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SqsMessage {
+    /// Identifies the message in the answer.
+    pub message_id: String,
+    /// Identifies this receipt of it to SQS.
+    pub receipt_handle: String,
+    /// What was sent.
+    #[serde(default)]
+    pub body: String,
+    /// SQS's own attributes, such as `ApproximateReceiveCount`.
+    #[serde(default)]
+    pub attributes: BTreeMap<String, String>,
+}
+
+/// The answer: the messages that go back to the queue; none means that all are done.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct SqsBatchResponse {
+    /// One entry for each message that failed.
+    pub batch_item_failures: Vec<BatchItemFailure>,
+}
+
+/// A message that failed.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BatchItemFailure {
+    /// Its message id.
+    pub item_identifier: String,
+}
 
 /// Works on every message of a batch. One that fails goes back to the queue, to be received again
 /// after a pause that grows with every time it was received.
@@ -20,7 +62,7 @@ where
 {
     let mut response = SqsBatchResponse::default();
     for message in event.records {
-        let id = message.message_id.clone().unwrap_or_default();
+        let id = message.message_id.clone();
         let receives = receives(&message);
         let span = tracing::info_span!("message", message_id = id, receives);
         let result = work(&message, receives).instrument(span.clone()).await;
@@ -28,19 +70,12 @@ where
         span.in_scope(|| {
             tracing::warn!(error = error.name(), message = %error, "message goes back to the queue");
         });
-        if let Some(receipt) = &message.receipt_handle {
-            let seconds = protocol::retry_delay_seconds(receives);
-            if let Err(error) = platform
-                .clients
-                .delay_message(queue_url, receipt, seconds)
-                .await
-            {
-                tracing::warn!(%error, "message comes back after the queue's own timeout");
-            }
+        let seconds = protocol::retry_delay_seconds(receives);
+        let receipt = &message.receipt_handle;
+        if let Err(error) = platform.clients.delay_message(queue_url, receipt, seconds).await {
+            tracing::warn!(%error, "message comes back after the queue's own timeout");
         }
-        let mut failure = BatchItemFailure::default();
-        failure.item_identifier = id;
-        response.batch_item_failures.push(failure);
+        response.batch_item_failures.push(BatchItemFailure { item_identifier: id });
     }
     response
 }

@@ -26,7 +26,8 @@ const MAX_RECIPIENTS: usize = 50;
 /// Athena's limit on the text of a query, in bytes.
 const MAX_QUERY_BYTES: usize = 262_144;
 const MAX_QUERIES: usize = 200;
-const FIELDS: &[&str] = &[
+/// Every field that a run input may have.
+pub const FIELDS: &[&str] = &[
     "run_id",
     "accounts",
     "athena_database_name",

@@ -29,7 +29,15 @@ pub(super) async fn build() -> Result<PathBuf> {
     }
     let mut command = Command::new("cargo");
     command
-        .args(["build", "--package", "lambdas", "--bins"])
+        // Together with the command itself, or Cargo builds their dependencies anew with fewer features.
+        .args([
+            "build",
+            "--package",
+            "cli",
+            "--package",
+            "lambdas",
+            "--bins",
+        ])
         .args(["--message-format", "json-render-diagnostics"])
         .current_dir(repository())
         .stdin(Stdio::null())

@@ -81,6 +81,7 @@ struct Span {
 pub(super) async fn run(root: &Path, plan: &Plan, keep: bool, json: bool) -> Result<Exit> {
     let was_up = LocalAws::attach(root).await?;
     let is_up = was_up.is_some();
+    let serve = host::serve_command(root)?;
     let mut spans = Spans::default();
     let left = || {
         if is_up || keep {
@@ -98,7 +99,7 @@ pub(super) async fn run(root: &Path, plan: &Plan, keep: bool, json: bool) -> Res
             let start = async {
                 match (was_up, keep) {
                     (Some(aws), _) => Ok(aws),
-                    (None, true) => host::start_to_stay(root, &display).await,
+                    (None, true) => host::start_to_stay(root, &serve, &display).await,
                     (None, false) => host::start(root, &display).await,
                 }
             };

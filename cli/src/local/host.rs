@@ -12,13 +12,23 @@ use super::{DEPLOYMENT, repository};
 use crate::platform::Platform;
 use crate::progress::Display;
 
-/// Starts an embedded AWS that stays when this command ends.
-pub(super) async fn start_to_stay(root: &Path, display: &Display) -> Result<LocalAws> {
+/// The command that serves the Inventory of an embedded AWS that stays. To be asked for before
+/// anything is built: that may replace this program, and then nobody knows its name any more.
+pub(super) fn serve_command(root: &Path) -> Result<Vec<OsString>> {
     let program = std::env::current_exe().context("finding this program")?;
-    let mut serve = vec![program.into_os_string()];
-    serve.extend(["local", "serve-inventory", "--root"].map(OsString::from));
-    serve.push(root.as_os_str().to_owned());
-    LocalAws::start_detached(StartOptions::new(root), &serve, |step| display.show(step)).await
+    let mut command = vec![program.into_os_string()];
+    command.extend(["local", "serve-inventory", "--root"].map(OsString::from));
+    command.push(root.as_os_str().to_owned());
+    Ok(command)
+}
+
+/// Starts an embedded AWS that stays when this command ends.
+pub(super) async fn start_to_stay(
+    root: &Path,
+    serve: &[OsString],
+    display: &Display,
+) -> Result<LocalAws> {
+    LocalAws::start_detached(StartOptions::new(root), serve, |step| display.show(step)).await
 }
 
 /// Starts an embedded AWS that ends with this command, however that ends.

@@ -38,12 +38,13 @@ struct Connection {
 pub(super) async fn run(root: &Path, json: bool) -> Result<Exit> {
     let was_up = LocalAws::attach(root).await?;
     let is_new = was_up.is_none();
+    let serve = host::serve_command(root)?;
     let work = Box::pin(async {
         let functions = functions::build().await?;
         let display = Display::new(Duration::ZERO);
         let aws = match was_up {
             Some(aws) => aws,
-            None => host::start_to_stay(root, &display).await?,
+            None => host::start_to_stay(root, &serve, &display).await?,
         };
         display.show("deploying the platform");
         let outputs = host::deploy(&aws, &functions, None).await;
