@@ -46,26 +46,25 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     let run = platform.run(&input.run_id).await?;
     protocol::may_still_make(&run)?;
     let name = naming::destination_stack(&platform.settings.deployment, &run.run_id, &input.region);
-    let mut destination = match platform
+    let recorded = platform
         .runs()
         .destination(&run.run_id, &input.region)
-        .await?
-    {
-        Some(destination) => destination,
-        None => {
-            let fresh = Destination {
-                region: input.region.clone(),
-                stack: name.clone(),
-                state: DestinationState::InProgress,
-                bucket: None,
-                bucket_arn: None,
-                reason: None,
-                seen_empty_at: None,
-            };
-            // Recorded before it is made, so that Cleanup finds it after any crash.
-            platform.runs().put_destination(&run.run_id, &fresh).await?;
-            fresh
-        }
+        .await?;
+    let mut destination = if let Some(destination) = recorded {
+        destination
+    } else {
+        let fresh = Destination {
+            region: input.region.clone(),
+            stack: name.clone(),
+            state: DestinationState::InProgress,
+            bucket: None,
+            bucket_arn: None,
+            reason: None,
+            seen_empty_at: None,
+        };
+        // Recorded before it is made, so that Cleanup finds it after any crash.
+        platform.runs().put_destination(&run.run_id, &fresh).await?;
+        fresh
     };
 
     match advance(&platform, &run, &input.region, &name).await {

@@ -50,7 +50,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         Some(stack) if stack.state != StackState::Gone => stack,
         _ => {
             record(&platform, &input, |destination| {
-                destination.state = DestinationState::Deleted
+                destination.state = DestinationState::Deleted;
             })
             .await?;
             return Ok(Output::Deleted);
@@ -75,7 +75,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         tracing::info!(region = %input.region, %bucket, "destination is seen to be empty");
     }
     record(&platform, &input, |destination| {
-        destination.seen_empty_at = Some(Timestamp::now())
+        destination.seen_empty_at = Some(Timestamp::now());
     })
     .await?;
     platform.clients.delete_stack(&input.region, &name).await?;

@@ -62,10 +62,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         mut warnings,
     } = match checked {
         Ok(checked) if taken.is_empty() => checked,
-        Ok(_) => return Err(refusal(taken)),
+        Ok(_) => return Err(refusal(&taken)),
         Err(mut problems) => {
             problems.extend(taken);
-            return Err(refusal(problems));
+            return Err(refusal(&problems));
         }
     };
     warnings.extend(unverified_addresses(&platform, &run_input).await?);
@@ -101,12 +101,12 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             status_refresh_seconds: run.input.status_refresh_minutes * 60,
             run_id: run.run_id,
         }),
-        Opened::Taken(other) => Err(refusal(vec![run_id_taken(&other)])),
+        Opened::Taken(other) => Err(refusal(&[run_id_taken(&other)])),
     }
 }
 
-fn refusal(problems: Vec<Problem>) -> TaskError {
-    TaskError::InvalidInput(input::describe(&problems))
+fn refusal(problems: &[Problem]) -> TaskError {
+    TaskError::InvalidInput(input::describe(problems))
 }
 
 fn run_id_taken(other: &Run) -> Problem {

@@ -47,12 +47,11 @@ pub async fn handle(
         match Notification::parse(body) {
             Notification::ObjectsCreated(created) => {
                 for object in created {
-                    match ReportLocation::parse(&object.key) {
-                        Some(location) => {
-                            take_report(&platform, &location, &object.bucket, receives).await?;
-                        }
-                        None => tracing::debug!(key = object.key, "not the end of a report"),
-                    }
+                    let Some(location) = ReportLocation::parse(&object.key) else {
+                        tracing::debug!(key = object.key, "not the end of a report");
+                        continue;
+                    };
+                    take_report(&platform, &location, &object.bucket, receives).await?;
                 }
             }
             Notification::Test => tracing::info!("notifications of a destination are set up"),

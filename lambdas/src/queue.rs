@@ -72,10 +72,16 @@ where
         });
         let seconds = protocol::retry_delay_seconds(receives);
         let receipt = &message.receipt_handle;
-        if let Err(error) = platform.clients.delay_message(queue_url, receipt, seconds).await {
+        if let Err(error) = platform
+            .clients
+            .delay_message(queue_url, receipt, seconds)
+            .await
+        {
             tracing::warn!(%error, "message comes back after the queue's own timeout");
         }
-        response.batch_item_failures.push(BatchItemFailure { item_identifier: id });
+        response.batch_item_failures.push(BatchItemFailure {
+            item_identifier: id,
+        });
     }
     response
 }

@@ -130,7 +130,8 @@ mod tests {
 
     #[test]
     fn identifiers_accept_what_they_say_and_nothing_else() {
-        let cases: &[(fn(&str) -> bool, &[&str], &[&str])] = &[
+        type Case<'a> = (fn(&str) -> bool, &'a [&'a str], &'a [&'a str]);
+        let cases: &[Case<'_>] = &[
             (
                 |text| RunId::try_from(text).is_ok(),
                 &["a", "0", "nightly", "abcdefghij012345"],

@@ -393,7 +393,7 @@ impl Check {
             let path = format!("{path}[{index}]");
             match element {
                 Value::String(pattern) if is_bucket_pattern(pattern) => {
-                    patterns.push(pattern.clone())
+                    patterns.push(pattern.clone());
                 }
                 Value::String(pattern) => self.problem(
                     &path,
@@ -553,7 +553,7 @@ impl Check {
         for (index, element) in elements.iter().enumerate() {
             match element {
                 Value::String(address) if is_email_address(address) => {
-                    recipients.push(address.clone())
+                    recipients.push(address.clone());
                 }
                 other => self.problem(
                     &format!("{path}[{index}]"),

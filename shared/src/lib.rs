@@ -1,4 +1,4 @@
-//! What all parts of S3Insights share: the words of the domain as types, and every decision as a
+//! What all parts of the platform share: the words of the domain as types, and every decision as a
 //! plain function. Only [`aws`] talks to AWS and only [`settings`] reads the environment; the rest
 //! is pure and takes data, limits and the time as arguments.
 

@@ -122,10 +122,13 @@ pub fn check_manifest(
         .map(|file| naming::file_stem(&file.key))
         .collect();
     stems.sort_unstable();
-    if let Some(pair) = stems.windows(2).find(|pair| pair[0] == pair[1]) {
+    if let Some([twin, _]) = stems
+        .array_windows()
+        .find(|[first, second]| first == second)
+    {
         return Err(Reason::new(
             "MalformedManifest",
-            format!("two files of the manifest are named {:?}", pair[0]),
+            format!("two files of the manifest are named {twin:?}"),
         ));
     }
     Ok(manifest)

@@ -1,12 +1,14 @@
 //! What must be true after a run, looked up past the platform.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
+use serde_json::json;
 use shared::ids::{AccountId, BucketName};
-use shared::run::SourceBucket;
+use shared::run::{Outcome, SourceBucket};
+use shared::status::InventoryStatus;
 
-use crate::Platform;
+use crate::{Ended, Platform};
 
 /// A version or delete marker: its key, its version, whether it is a delete marker.
 type Version = (String, String, bool);
@@ -51,6 +53,82 @@ pub async fn snapshot_of(
         rows: rows.len(),
         in_bucket,
     })
+}
+
+/// Checks that an execution ended well with this outcome, by its own word and on record, and that
+/// its run is known to be clean.
+#[track_caller]
+pub fn check_outcome(ended: &Ended, outcome: Outcome) {
+    let Ended { execution, run, .. } = ended;
+    assert_eq!(execution.status, "SUCCEEDED", "{execution:#?}");
+    let expected = json!({"run_id": run.run_id, "outcome": outcome.name()});
+    assert_eq!(execution.output, Some(expected));
+    assert_eq!(run.outcome, Some(outcome));
+    assert!(run.cleaned_up_at.is_some(), "{} is not clean", run.run_id);
+    for destination in &ended.parts.destinations {
+        assert!(
+            destination.seen_empty_at.is_some(),
+            "nobody saw that {} is empty",
+            destination.stack
+        );
+    }
+}
+
+/// Checks for every `done` bucket that its rows in the table are its versions in S3, each once, and
+/// that the record counts as many. Gives the number of such buckets.
+pub async fn check_done_buckets(platform: &Platform, ended: &Ended) -> Result<usize> {
+    let (database, table) = (
+        &ended.run.input.athena_database_name,
+        &ended.run.input.athena_table_name,
+    );
+    let mut done = 0;
+    for bucket in &ended.parts.buckets {
+        if bucket.status != InventoryStatus::Done {
+            continue;
+        }
+        let snapshot = snapshot_of(platform, database, table, bucket).await?;
+        assert_eq!(snapshot.in_table, snapshot.in_bucket, "{}", bucket.bucket);
+        assert_eq!(snapshot.rows, snapshot.in_bucket.len(), "{}", bucket.bucket);
+        assert_eq!(bucket.rows, snapshot.rows as u64, "{}", bucket.bucket);
+        done += 1;
+    }
+    Ok(done)
+}
+
+/// How many rows the snapshot table has of a bucket.
+pub async fn rows_in_table(platform: &Platform, ended: &Ended, bucket: &str) -> Result<u64> {
+    let input = &ended.run.input;
+    let (database, table) = (&input.athena_database_name, &input.athena_table_name);
+    let sql = format!("SELECT count(*) FROM \"{database}\".\"{table}\" WHERE bucketname = '{bucket}'");
+    let rows = query(platform, database, &sql).await?;
+    let count = rows.first().and_then(|row| row.first());
+    Ok(count.context("a count is one row")?.parse()?)
+}
+
+/// Keys of the consolidated bucket under a prefix.
+pub async fn objects_under(platform: &Platform, prefix: &str) -> Result<Vec<String>> {
+    let home = BucketName::try_from(platform.output("ConsolidatedBucketName"))?;
+    let objects = platform.clients.objects(&platform.clients.region());
+    Ok(objects.list(&home, prefix).await?)
+}
+
+/// Ids of the inventory configurations of a bucket.
+pub async fn configurations(
+    platform: &Platform,
+    account: &str,
+    region: &str,
+    bucket: &str,
+) -> Result<Vec<String>> {
+    let answer = platform
+        .s3(account, region)
+        .list_bucket_inventory_configurations()
+        .bucket(bucket)
+        .send()
+        .await?;
+    let ids = answer.inventory_configuration_list().iter();
+    Ok(ids
+        .map(|configuration| configuration.id().to_owned())
+        .collect())
 }
 
 /// Runs a query in the platform's workgroup and gives its rows without the header.
@@ -114,7 +192,7 @@ async fn versions(
     region: &str,
     bucket: &BucketName,
 ) -> Result<BTreeSet<Version>> {
-    let s3 = aws_sdk_s3::Client::new(&platform.aws.sdk_config(account.as_str(), region));
+    let s3 = platform.s3(account.as_str(), region);
     let mut found = BTreeSet::new();
     let (mut key_marker, mut version_marker) = (None, None);
     // An inventory report leaves the version of objects without one empty.
@@ -149,8 +227,8 @@ async fn versions(
     }
 }
 
-/// What a run left anywhere: stacks, topics, destination buckets, inventory configurations.
-/// Empty when Cleanup did its work.
+/// What a run left anywhere: stacks, topics, subscriptions, destination buckets, inventory
+/// configurations. Empty when Cleanup did its work.
 pub async fn leftovers(
     platform: &Platform,
     run_id: &str,
@@ -158,49 +236,47 @@ pub async fn leftovers(
 ) -> Result<Vec<String>> {
     let mut left = Vec::new();
     let host = &platform.aws.host_account_id;
-    let name = format!("{}-{run_id}-", crate::DEPLOYMENT);
     for region in platform.clients.enabled_regions().await? {
-        let config = platform.aws.sdk_config(host, region.as_str());
-        let stacks = aws_sdk_cloudformation::Client::new(&config)
-            .describe_stacks()
-            .send()
-            .await?;
-        let standing = stacks.stacks().iter().filter(|stack| {
-            stack
-                .stack_status()
-                .is_some_and(|status| status.as_str() != "DELETE_COMPLETE")
-        });
-        left.extend(
-            standing
-                .filter_map(|stack| stack.stack_name())
-                .filter(|stack| stack.starts_with(&name))
-                .map(|stack| format!("stack {stack}")),
-        );
-        let sns = aws_sdk_sns::Client::new(&config);
-        let topic_name = format!("{}-{run_id}", crate::DEPLOYMENT);
-        let topics = sns.list_topics().send().await?;
-        left.extend(
-            topics
-                .topics()
-                .iter()
-                .filter_map(|topic| topic.topic_arn())
-                .filter(|arn| arn.rsplit(':').next() == Some(&topic_name))
-                .map(|arn| format!("topic {arn}")),
-        );
-        let subscriptions = sns.list_subscriptions().send().await?;
-        left.extend(
-            subscriptions
-                .subscriptions()
-                .iter()
-                .filter_map(|subscription| subscription.topic_arn())
-                .filter(|arn| arn.rsplit(':').next() == Some(&topic_name))
-                .map(|arn| format!("subscription to {arn}")),
-        );
+        left.extend(left_in_region(platform, run_id, region.as_str()).await?);
     }
-    let mut seen: BTreeMap<&str, ()> = BTreeMap::new();
-    for account in accounts.iter().copied().chain([host.as_str()]) {
-        if seen.insert(account, ()).is_none() {
-            left.extend(left_in_account(platform, run_id, account).await?);
+    let accounts: BTreeSet<&str> = accounts.iter().copied().chain([host.as_str()]).collect();
+    for account in accounts {
+        left.extend(left_in_account(platform, run_id, account).await?);
+    }
+    Ok(left)
+}
+
+async fn left_in_region(platform: &Platform, run_id: &str, region: &str) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    let host = &platform.aws.host_account_id;
+    let config = platform.aws.sdk_config(host, region);
+    let name = format!("{}-{run_id}", crate::DEPLOYMENT);
+    let mut stacks = aws_sdk_cloudformation::Client::new(&config)
+        .describe_stacks()
+        .into_paginator()
+        .items()
+        .send();
+    while let Some(stack) = stacks.next().await.transpose()? {
+        let status = stack.stack_status().map_or("", |status| status.as_str());
+        let stack = stack.stack_name().unwrap_or_default();
+        if stack.starts_with(&format!("{name}-")) && status != "DELETE_COMPLETE" {
+            left.push(format!("stack {stack}, {status}"));
+        }
+    }
+    let sns = aws_sdk_sns::Client::new(&config);
+    let is_ours = |arn: &str| arn.rsplit(':').next() == Some(name.as_str());
+    let mut topics = sns.list_topics().into_paginator().items().send();
+    while let Some(topic) = topics.next().await.transpose()? {
+        let arn = topic.topic_arn().unwrap_or_default();
+        if is_ours(arn) {
+            left.push(format!("topic {arn}"));
+        }
+    }
+    let mut subscriptions = sns.list_subscriptions().into_paginator().items().send();
+    while let Some(subscription) = subscriptions.next().await.transpose()? {
+        let arn = subscription.topic_arn().unwrap_or_default();
+        if is_ours(arn) {
+            left.push(format!("subscription to {arn}"));
         }
     }
     Ok(left)
@@ -208,31 +284,26 @@ pub async fn leftovers(
 
 async fn left_in_account(platform: &Platform, run_id: &str, account: &str) -> Result<Vec<String>> {
     let mut left = Vec::new();
-    let s3 = aws_sdk_s3::Client::new(&platform.aws.sdk_config(account, &platform.aws.region));
-    let buckets = s3.list_buckets().max_buckets(1_000).send().await?;
-    for bucket in buckets.buckets() {
-        let name = bucket.name().unwrap_or_default();
-        if name.starts_with(&format!("{}-{run_id}-", crate::DEPLOYMENT)) {
-            left.push(format!("bucket {name}"));
+    let s3 = platform.s3(account, &platform.aws.region);
+    let ours = format!("s3insights-{}-{run_id}", crate::DEPLOYMENT);
+    let mut buckets = s3.list_buckets().max_buckets(1_000).into_paginator().send();
+    while let Some(page) = buckets.next().await.transpose()? {
+        for bucket in page.buckets() {
+            let name = bucket.name().unwrap_or_default();
+            if name.starts_with(&format!("{}-{run_id}-", crate::DEPLOYMENT)) {
+                left.push(format!("bucket {name}"));
+            }
+            let region = bucket.bucket_region().unwrap_or("us-east-1");
+            match configurations(platform, account, region, name).await {
+                Ok(ids) if ids.contains(&ours) => {
+                    left.push(format!("configuration {ours} on {name}"));
+                }
+                Ok(_) => {}
+                // Buckets of the host account come and go with the runs of other tests.
+                Err(error) if format!("{error:?}").contains("NoSuchBucket") => {}
+                Err(error) => return Err(error.context(format!("configurations of {name}"))),
+            }
         }
-        let region = bucket.bucket_region().unwrap_or("us-east-1");
-        let there = aws_sdk_s3::Client::new(&platform.aws.sdk_config(account, region));
-        let configurations = there
-            .list_bucket_inventory_configurations()
-            .bucket(name)
-            .send()
-            .await;
-        let Ok(configurations) = configurations else {
-            continue;
-        };
-        let ours = format!("s3insights-{}-{run_id}", crate::DEPLOYMENT);
-        left.extend(
-            configurations
-                .inventory_configuration_list()
-                .iter()
-                .filter(|configuration| configuration.id() == ours)
-                .map(|configuration| format!("configuration {} on {name}", configuration.id())),
-        );
     }
     Ok(left)
 }

@@ -4,5 +4,8 @@
 mod checks;
 mod platform;
 
-pub use checks::{Snapshot, leftovers, query, snapshot_of};
+pub use checks::{
+    Snapshot, check_done_buckets, check_outcome, configurations, leftovers, objects_under, query,
+    rows_in_table, snapshot_of,
+};
 pub use platform::{DEPLOYMENT, EXTERNAL_ID, Ended, Platform, test};

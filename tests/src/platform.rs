@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use local_aws::estate::{self, Estate};
-use local_aws::{LocalAws, StartOptions};
+use local_aws::{LocalAws, Mail, StartOptions};
 use serde_json::{Value, json};
 use shared::aws::{Clients, Execution};
 use shared::ids::RunId;
-use shared::run::{Run, RunParts};
+use shared::run::{Run, RunParts, SourceBucket};
 use tokio::runtime::Runtime;
 use tokio::sync::OnceCell;
 
@@ -24,6 +24,11 @@ pub const EXTERNAL_ID: &str = "acme-s3insights";
 /// How long an execution may take before a test gives up on it: far more than any needs, so that
 /// only a hang reaches it.
 const PATIENCE: Duration = Duration::from_mins(8);
+
+/// Sender of every summary that [`Platform::input`] asks for.
+const SENDER: &str = "s3insights@example.com";
+/// Its recipient.
+const RECIPIENT: &str = "security@example.com";
 
 /// One runtime for all tests: what one test started must outlive it.
 static RUNTIME: LazyLock<Runtime> = LazyLock::new(|| Runtime::new().expect("a runtime starts"));
@@ -76,6 +81,9 @@ impl Platform {
         let outputs = aws
             .deploy(DEPLOYMENT, &repository, &binaries()?, &parameters)
             .await?;
+        let addresses = [SENDER, RECIPIENT].map(str::to_owned);
+        aws.verify_email_addresses(&aws.host_account_id, &addresses)
+            .await?;
         let clients = Clients::from_config(aws.sdk_config(&aws.host_account_id, &aws.region));
         Ok(Self {
             aws,
@@ -97,14 +105,25 @@ impl Platform {
         let estate = Estate::parse(yaml)?.in_host_account(&self.aws.host_account_id);
         for account in &estate.accounts {
             if account.member && account.id != self.aws.host_account_id {
-                let external_id = account.external_id.as_deref();
-                self.aws
-                    .add_member(&account.id, DEPLOYMENT, external_id, &repository())
+                self.add_member(&account.id, account.external_id.as_deref())
                     .await?;
             }
         }
         estate::build(&self.aws, &estate, |_| ()).await?;
         Ok(estate)
+    }
+
+    /// Deploys the template of member accounts in an account.
+    pub async fn add_member(&self, account: &str, external_id: Option<&str>) -> Result<()> {
+        self.aws
+            .add_member(account, DEPLOYMENT, external_id, &repository())
+            .await?;
+        Ok(())
+    }
+
+    /// S3 as the root of an account.
+    pub fn s3(&self, account: &str, region: &str) -> aws_sdk_s3::Client {
+        aws_sdk_s3::Client::new(&self.aws.sdk_config(account, region))
     }
 
     /// Starts the Harvester as the console does: no name, the input as it is. Gives the execution.
@@ -158,6 +177,39 @@ impl Platform {
         last.context("the execution was described")
     }
 
+    /// Waits until an execution of the Harvester has entered a state.
+    pub async fn has_entered(&self, execution: &str, state: &str) -> Result<()> {
+        self.eventually(&format!("{state:?} of {execution}"), async || {
+            // Asked first: what it entered before it ended is then in the history.
+            let now = self.clients.execution(execution).await?;
+            let entered = self.clients.entered_states(execution).await?;
+            if entered.iter().any(|entry| entry.state == state) {
+                return Ok(true);
+            }
+            ensure!(now.is_running(), "never entered {state:?}: {now:#?}");
+            Ok(false)
+        })
+        .await
+    }
+
+    /// Stops an execution as the console does. One that has just ended stays as it is.
+    pub async fn stop(&self, execution: &str) -> Result<()> {
+        let config = self
+            .aws
+            .sdk_config(&self.aws.host_account_id, &self.aws.region);
+        let stopped = aws_sdk_sfn::Client::new(&config)
+            .stop_execution()
+            .execution_arn(execution)
+            .cause("stopped by hand")
+            .send()
+            .await;
+        if stopped.is_err() && !self.clients.execution(execution).await?.is_running() {
+            return Ok(());
+        }
+        stopped?;
+        Ok(())
+    }
+
     /// Waits until a condition holds.
     pub async fn eventually(
         &self,
@@ -196,18 +248,68 @@ impl Platform {
             .await?)
     }
 
+    /// Waits until a source bucket of a run that is going on is as it should be.
+    pub async fn bucket_is(
+        &self,
+        run_id: &str,
+        bucket: &str,
+        condition: impl Fn(&SourceBucket) -> bool,
+    ) -> Result<SourceBucket> {
+        let run_id = RunId::try_from(run_id)?;
+        let mut last = None;
+        self.eventually(&format!("bucket {bucket} of run {run_id}"), async || {
+            let buckets = self
+                .clients
+                .run_table(self.output("RunTableName"))
+                .buckets(&run_id)
+                .await?;
+            last = buckets
+                .into_iter()
+                .find(|found| found.bucket.as_str() == bucket);
+            Ok(last.as_ref().is_some_and(&condition))
+        })
+        .await?;
+        last.context("the bucket is on record")
+    }
+
+    /// The mails that tell of a run.
+    pub async fn mails_of(&self, run_id: &str) -> Result<Vec<Mail>> {
+        let mut mails = self.aws.mails(&self.aws.host_account_id).await?;
+        mails.retain(|mail| mail.subject.starts_with(&format!("S3Insights run {run_id}:")));
+        Ok(mails)
+    }
+
+    /// The one mail that tells of a run.
+    pub async fn mail_of(&self, run_id: &str) -> Result<Mail> {
+        let mut mails = self.mails_of(run_id).await?;
+        ensure!(mails.len() == 1, "one mail about {run_id}, not {mails:#?}");
+        mails.pop().context("there is one")
+    }
+
     /// A run input over some accounts with the fields that have no default.
     pub fn input(&self, accounts: &[&str]) -> Value {
         let accounts: Vec<Value> = accounts.iter().map(|id| json!({ "id": id })).collect();
         json!({
             "accounts": accounts,
-            "sender_email_address": "s3insights@example.com",
-            "recipient_email_addresses": ["security@example.com"],
+            "sender_email_address": SENDER,
+            "recipient_email_addresses": [RECIPIENT],
         })
     }
 }
 
 impl Ended {
+    /// A source bucket of the run.
+    ///
+    /// # Panics
+    /// When the run has no such bucket.
+    #[track_caller]
+    pub fn bucket(&self, name: &str) -> &SourceBucket {
+        let mut buckets = self.parts.buckets.iter();
+        buckets
+            .find(|bucket| bucket.bucket.as_str() == name)
+            .unwrap_or_else(|| panic!("run {} has no bucket {name}", self.run.run_id))
+    }
+
     /// Where a bucket stands; `left_out` when the input leaves it out, `None` when the run does not
     /// know it.
     pub fn status(&self, bucket: &str) -> Option<&'static str> {

@@ -147,12 +147,12 @@ mod tests {
             })
         );
         assert!(
-            access
+            connection
                 .exports()
                 .contains("export AWS_ENDPOINT_URL_S3=http://127.0.0.1:2\n")
         );
         assert!(
-            access
+            connection
                 .text()
                 .ends_with("RunTableName       s3insights-runs\n"),
             "{}",

@@ -82,25 +82,36 @@ pub(super) async fn recorded(platform: &Platform, run_id: &RunId) -> Result<Run>
     })?)
 }
 
+/// An execution that Step Functions has forgotten ended long ago.
+fn is_over(execution: Option<&Execution>) -> bool {
+    execution.is_none_or(|execution| !execution.is_running())
+}
+
+/// A run that was stopped before it could record how it ended has failed, and its summary must not
+/// call it anything else.
+fn record_stop(run: &mut Run, execution: Option<&Execution>) {
+    if is_over(execution) {
+        run.outcome.get_or_insert(Outcome::Failed);
+    }
+}
+
 impl RunStatus {
     /// How a run on record stands.
     pub(crate) async fn load(platform: &Platform, run_id: &RunId) -> Result<Self> {
-        let run = recorded(platform, run_id).await?;
+        let mut run = recorded(platform, run_id).await?;
         let execution = platform.execution(&run.execution_arn).await?;
         let states = match &execution {
             Some(_) => platform.clients.entered_states(&run.execution_arn).await?,
             None => Vec::new(),
         };
         let buckets = platform.runs().buckets(run_id).await?;
+        record_stop(&mut run, execution.as_ref());
         let standing = Standing::new(states.last().map(|entry| entry.state.clone()), &buckets);
         let summary = platform.summary(&run).await?;
         Ok(Self::new(&run, execution, standing, summary))
     }
 
     fn new(run: &Run, execution: Option<Execution>, standing: Standing, summary: Summary) -> Self {
-        let is_over = execution
-            .as_ref()
-            .is_none_or(|execution| !execution.is_running());
         let ended = execution.as_ref();
         Self {
             run_id: run.run_id.clone(),
@@ -112,8 +123,7 @@ impl RunStatus {
             started_at: run.started_at,
             ended_at: ended.and_then(|execution| execution.ended_at),
             cleaned_up_at: run.cleaned_up_at,
-            // A run that was stopped before it could tell how it ended has failed.
-            outcome: is_over.then_some(run.outcome.map_or(Outcome::Failed, |_| summary.outcome)),
+            outcome: is_over(execution.as_ref()).then_some(summary.outcome),
             files_consolidated: standing.files_consolidated,
             files: standing.files,
             summary,
@@ -236,7 +246,7 @@ mod tests {
     }
 
     fn status(execution_status: Option<&str>, outcome: Option<Outcome>) -> RunStatus {
-        let run = run(outcome);
+        let mut run = run(outcome);
         let execution = execution_status.map(|status| Execution {
             arn: run.execution_arn.clone(),
             status: status.to_owned(),
@@ -251,6 +261,7 @@ mod tests {
             consolidated_bucket: "consolidated".parse().unwrap(),
             work_group: "insights".to_owned(),
         };
+        record_stop(&mut run, execution.as_ref());
         let summary = Summary::build(&run, &RunParts::default(), None, &setting);
         let standing = Standing::new(Some("Publish snapshot".into()), &[]);
         RunStatus::new(&run, execution, standing, summary)
@@ -297,6 +308,7 @@ mod tests {
         ];
         for (execution, recorded, outcome, exit) in cases {
             let status = status(execution, recorded);
+            assert!(status.text(Timestamp::UNIX_EPOCH).contains(outcome.name()));
             assert_eq!(
                 (status.outcome, status.exit()),
                 (Some(outcome), exit),

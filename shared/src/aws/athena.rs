@@ -1,6 +1,9 @@
 //! Queries in Athena.
 
-use aws_sdk_athena::types::{QueryExecutionContext, QueryExecutionState};
+use aws_sdk_athena::types::{
+    QueryExecutionContext, QueryExecutionState, QueryExecutionStatistics,
+    QueryRuntimeStatisticsRows,
+};
 
 use super::{AwsError, Clients};
 use crate::run::QueryState;
@@ -87,7 +90,7 @@ impl Clients {
                 .map(str::to_owned),
             scanned_bytes: execution
                 .and_then(|execution| execution.statistics())
-                .and_then(|statistics| statistics.data_scanned_in_bytes())
+                .and_then(QueryExecutionStatistics::data_scanned_in_bytes)
                 .and_then(|bytes| u64::try_from(bytes).ok()),
         })
     }
@@ -133,7 +136,7 @@ impl Clients {
         Ok(answer
             .query_runtime_statistics()
             .and_then(|statistics| statistics.rows())
-            .and_then(|rows| rows.output_rows())
+            .and_then(QueryRuntimeStatisticsRows::output_rows)
             .and_then(|rows| u64::try_from(rows).ok()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use aws_sdk_cloudformation::types::{Parameter, Stack, Tag};
+use aws_sdk_cloudformation::types::{Parameter, ResourceStatus, Stack, StackStatus, Tag};
 
 use super::{AwsError, Class, Clients};
 use crate::ids::{DeploymentName, Region, RunId};
@@ -134,7 +134,7 @@ impl Clients {
             })?;
             // Events come newest first, and the first failure drags the others along.
             for event in page.stack_events() {
-                let status = event.resource_status().map(|status| status.as_str());
+                let status = event.resource_status().map(ResourceStatus::as_str);
                 let Some(message) = event.resource_status_reason() else {
                     continue;
                 };
@@ -205,7 +205,7 @@ fn found(stack: &Stack) -> FoundStack {
     };
     let status = stack
         .stack_status()
-        .map(|status| status.as_str())
+        .map(StackStatus::as_str)
         .unwrap_or_default();
     FoundStack {
         id: stack.stack_id().unwrap_or_default().to_owned(),

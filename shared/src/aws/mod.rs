@@ -116,15 +116,14 @@ impl Clients {
         region: &Region,
     ) -> aws_sdk_s3::Client {
         let known = lock(&self.member_configs).get(account).cloned();
-        let config = match known {
-            Some(config) => config,
-            None => {
-                let made = self.member_config(settings, account).await;
-                lock(&self.member_configs)
-                    .entry(account.clone())
-                    .or_insert(made)
-                    .clone()
-            }
+        let config = if let Some(config) = known {
+            config
+        } else {
+            let made = self.member_config(settings, account).await;
+            lock(&self.member_configs)
+                .entry(account.clone())
+                .or_insert(made)
+                .clone()
         };
         self.cached_s3(Some(account), region, || config)
     }

@@ -6,21 +6,21 @@ use std::collections::HashMap;
 use std::time::Duration;
 
 use aws_sdk_dynamodb::Client;
-use aws_sdk_dynamodb::types::{
-    AttributeValue, PutRequest, TransactWriteItem, Update, WriteRequest,
-};
-use futures::{StreamExt, TryStreamExt};
+use aws_sdk_dynamodb::types::builders::UpdateBuilder;
+use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{AwsError, Class};
-use crate::ids::{AccountId, BucketName, Region, RunId};
-use crate::run::{
-    Account, Destination, Failure, InventoryFile, LeftOut, Outcome, Query, Run, RunParts,
-    SourceBucket,
-};
+use crate::ids::{Region, RunId};
+use crate::run::{Account, Destination, Failure, Outcome, Query, Run, RunParts, SourceBucket};
 use crate::status::{InventoryStatus, Reason};
+
+mod buckets;
+mod reports;
+
+pub use self::reports::{FileContent, FileCount, ReportClaim};
 
 type Item = HashMap<String, AttributeValue>;
 
@@ -28,8 +28,6 @@ type Item = HashMap<String, AttributeValue>;
 const CONCURRENCY: usize = 40;
 /// Attempts of a transaction that meets another one on the same item.
 const ATTEMPTS: u32 = 12;
-/// Buckets that one transaction moves to `in_progress`, besides the run's counter.
-const BUCKETS_PER_TRANSACTION: usize = 50;
 const INDEX: &str = "runs";
 
 /// The run table.
@@ -48,50 +46,13 @@ pub enum Opened {
     Taken(Box<Run>),
 }
 
-/// What claiming a bucket for a report met.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum ReportClaim {
-    /// The run takes this report; also when it was claimed before.
-    Taken,
-    /// The bucket has another report, or is not in progress.
-    NotWanted,
-}
-
-/// What counting a file met.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum FileCount {
-    /// Counted; other files of the bucket are still to come.
-    Counted,
-    /// Counted, and the bucket is `done` with it.
-    BucketDone,
-    /// Nothing changed: counted before, or the bucket is not in progress any more, or the run is
-    /// being published.
-    NotCounted,
-}
-
-/// What a file adds to its bucket.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
-pub struct FileContent {
-    /// Rows.
-    pub rows: u64,
-    /// Current objects among them.
-    pub objects: u64,
-    /// Bytes of all versions.
-    pub bytes: u64,
-    /// Keys kept in a replaced form.
-    pub undecodable_keys: u64,
-}
-
 impl<'a> RunTable<'a> {
     pub(super) fn new(client: &'a Client, name: &'a str) -> Self {
         Self { client, name }
     }
-
-    // --- the run ---------------------------------------------------------------------------
-
     /// Records a new run. The same execution may do so again.
     pub async fn open(&self, run: &Run) -> Result<Opened, AwsError> {
-        let mut item = self.item(&run.run_id, "run", run)?;
+        let mut item = item(&run.run_id, "run", run)?;
         item.insert("collection".into(), text(INDEX));
         item.insert("expires_at".into(), number(Run::expires_at(run.started_at)));
         let answer = self
@@ -253,8 +214,6 @@ impl<'a> RunTable<'a> {
         .await
     }
 
-    // --- accounts, destinations, queries ----------------------------------------------------
-
     /// Records whether an account's buckets could be listed.
     pub async fn put_account(&self, run_id: &RunId, account: &Account) -> Result<(), AwsError> {
         self.put(run_id, &format!("account#{}", account.account), account)
@@ -315,442 +274,6 @@ impl<'a> RunTable<'a> {
         })
     }
 
-    // --- source buckets --------------------------------------------------------------------
-
-    /// Records buckets just discovered. One that is on record keeps its record.
-    pub async fn add_buckets(
-        &self,
-        run_id: &RunId,
-        buckets: &[SourceBucket],
-    ) -> Result<(), AwsError> {
-        futures::stream::iter(buckets)
-            .map(|bucket| async move {
-                let item = self.item(run_id, &bucket_key(bucket), bucket)?;
-                let answer = self
-                    .client
-                    .put_item()
-                    .table_name(self.name)
-                    .set_item(Some(item))
-                    .condition_expression("attribute_not_exists(pk)")
-                    .send()
-                    .await;
-                held(answer.map_err(|error| AwsError::new("PutItem of bucket", &error)))
-            })
-            .buffer_unordered(CONCURRENCY)
-            .try_for_each(|_| async { Ok(()) })
-            .await
-    }
-
-    /// Records buckets that the input leaves out.
-    pub async fn put_left_out(&self, run_id: &RunId, left_out: &[LeftOut]) -> Result<(), AwsError> {
-        let mut requests = Vec::new();
-        for bucket in left_out {
-            let sort = format!("left_out#{}#{}", bucket.account, bucket.bucket);
-            let put = PutRequest::builder()
-                .set_item(Some(self.item(run_id, &sort, bucket)?))
-                .build()
-                .expect("the item is set");
-            requests.push(WriteRequest::builder().put_request(put).build());
-        }
-        for chunk in requests.chunks(25) {
-            let mut unwritten = chunk.to_vec();
-            let mut attempt = 0;
-            while !unwritten.is_empty() {
-                backoff(attempt).await;
-                let answer = self
-                    .client
-                    .batch_write_item()
-                    .request_items(self.name, unwritten)
-                    .send()
-                    .await
-                    .map_err(|error| AwsError::new("BatchWriteItem", &error))?;
-                unwritten = answer
-                    .unprocessed_items
-                    .and_then(|mut items| items.remove(self.name))
-                    .unwrap_or_default();
-                attempt += 1;
-                if attempt > ATTEMPTS {
-                    return Err(conflict("BatchWriteItem", "items stayed unprocessed"));
-                }
-            }
-        }
-        Ok(())
-    }
-
-    /// A source bucket.
-    pub async fn bucket(
-        &self,
-        run_id: &RunId,
-        account: &AccountId,
-        bucket: &BucketName,
-    ) -> Result<Option<SourceBucket>, AwsError> {
-        self.get(run_id, &format!("bucket#{account}#{bucket}"))
-            .await
-    }
-
-    /// All source buckets of a run, by account and name.
-    pub async fn buckets(&self, run_id: &RunId) -> Result<Vec<SourceBucket>, AwsError> {
-        self.all(run_id, "bucket#").await
-    }
-
-    /// The source buckets of one account, by name.
-    pub async fn buckets_of(
-        &self,
-        run_id: &RunId,
-        account: &AccountId,
-    ) -> Result<Vec<SourceBucket>, AwsError> {
-        self.all(run_id, &format!("bucket#{account}#")).await
-    }
-
-    /// Moves discovered buckets to `in_progress` and counts them on the run. Those that are not
-    /// just discovered stay as they are.
-    pub async fn begin(&self, run_id: &RunId, buckets: &[SourceBucket]) -> Result<(), AwsError> {
-        for chunk in buckets.chunks(BUCKETS_PER_TRANSACTION) {
-            if self.begin_together(run_id, chunk).await? {
-                continue;
-            }
-            // One of them is not just discovered: a repeated attempt. Find out which.
-            for bucket in chunk {
-                self.begin_together(run_id, std::slice::from_ref(bucket))
-                    .await?;
-            }
-        }
-        Ok(())
-    }
-
-    async fn begin_together(
-        &self,
-        run_id: &RunId,
-        buckets: &[SourceBucket],
-    ) -> Result<bool, AwsError> {
-        let mut writes = vec![self.count(
-            run_id,
-            i64::try_from(buckets.len()).unwrap_or(i64::MAX),
-            None,
-        )];
-        for bucket in buckets {
-            let update = Update::builder()
-                .table_name(self.name)
-                .set_key(Some(key(run_id, &bucket_key(bucket))))
-                .update_expression("SET #status = :in_progress")
-                .condition_expression("#status = :discovered AND attribute_not_exists(reason)")
-                .expression_attribute_names("#status", "status")
-                .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
-                .expression_attribute_values(
-                    ":discovered",
-                    status(InventoryStatus::InventoryConfigurationNotCreated),
-                )
-                .build()
-                .expect("table, key and expression are set");
-            writes.push(TransactWriteItem::builder().update(update).build());
-        }
-        Ok(self.transact(writes).await?.is_ok())
-    }
-
-    /// Remembers that S3 accepted the inventory configuration.
-    pub async fn record_configured(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-    ) -> Result<(), AwsError> {
-        self.flag_bucket(run_id, bucket, "configured").await
-    }
-
-    /// Remembers that the inventory configuration is gone.
-    pub async fn record_configuration_removed(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-    ) -> Result<(), AwsError> {
-        self.flag_bucket(run_id, bucket, "configuration_removed")
-            .await
-    }
-
-    /// Ends a bucket that was just discovered. `false` when it was not any more.
-    pub async fn end_discovered(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        next: InventoryStatus,
-        reason: Option<&Reason>,
-    ) -> Result<bool, AwsError> {
-        let from = InventoryStatus::InventoryConfigurationNotCreated;
-        let update = self
-            .status_update(run_id, &bucket_key(bucket), from, next, reason)?
-            .condition_expression("#status = :from AND attribute_not_exists(reason)")
-            .build()
-            .expect("table, key and expression are set");
-        let writes = vec![TransactWriteItem::builder().update(update).build()];
-        Ok(self.transact(writes).await?.is_ok())
-    }
-
-    /// Ends a bucket in progress in any status but `done`, and counts that on the run. `false`
-    /// when it was not in progress any more.
-    pub async fn end_in_progress(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        next: InventoryStatus,
-        reason: Option<&Reason>,
-    ) -> Result<bool, AwsError> {
-        debug_assert!(
-            next != InventoryStatus::Done,
-            "only the last file makes a bucket done"
-        );
-        let update = self
-            .status_update(
-                run_id,
-                &bucket_key(bucket),
-                InventoryStatus::InProgress,
-                next,
-                reason,
-            )?
-            .condition_expression("#status = :from")
-            .build()
-            .expect("table, key and expression are set");
-        let writes = vec![
-            self.count(run_id, -1, None),
-            TransactWriteItem::builder().update(update).build(),
-        ];
-        Ok(self.transact(writes).await?.is_ok())
-    }
-
-    /// Gives a bucket that stays in progress the reason why.
-    pub async fn explain_in_progress(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        reason: &Reason,
-    ) -> Result<(), AwsError> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(self.name)
-            .set_key(Some(key(run_id, &bucket_key(bucket))))
-            .update_expression("SET reason = :reason")
-            .condition_expression("#status = :in_progress")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(
-                ":reason",
-                serde_dynamo::to_attribute_value(reason).map_err(coding)?,
-            )
-            .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
-            .send()
-            .await;
-        held(answer.map_err(|error| AwsError::new("UpdateItem of bucket", &error))).map(|_| ())
-    }
-
-    // --- reports and files -----------------------------------------------------------------
-
-    /// Has the run take one report of a bucket, named by its manifest's key. A report of no files
-    /// makes the bucket `done` at once; see [`Self::finish_without_files`].
-    pub async fn claim_report(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        manifest_key: &str,
-        files: u64,
-    ) -> Result<ReportClaim, AwsError> {
-        let answer = self
-            .client
-            .update_item()
-            .table_name(self.name)
-            .set_key(Some(key(run_id, &bucket_key(bucket))))
-            .update_expression(
-                "SET report = :report, #files = :files, \
-                 files_pending = if_not_exists(files_pending, :files)",
-            )
-            .condition_expression(
-                "#status = :in_progress AND (attribute_not_exists(report) OR report = :report)",
-            )
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_names("#files", "files")
-            .expression_attribute_values(":report", text(manifest_key))
-            .expression_attribute_values(":files", number(files))
-            .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
-            .send()
-            .await;
-        let taken = held(answer.map_err(|error| AwsError::new("UpdateItem of bucket", &error)))?;
-        Ok(if taken {
-            ReportClaim::Taken
-        } else {
-            ReportClaim::NotWanted
-        })
-    }
-
-    /// Records the files of a claimed report. One that is on record keeps its record.
-    pub async fn add_files(
-        &self,
-        run_id: &RunId,
-        files: &[(String, InventoryFile)],
-    ) -> Result<(), AwsError> {
-        futures::stream::iter(files)
-            .map(|(name, file)| async move {
-                let mut item = self.item(run_id, &file_key(&file.bucket, name), file)?;
-                item.insert(
-                    "expires_at".into(),
-                    number(Run::expires_at(Timestamp::now())),
-                );
-                let answer = self
-                    .client
-                    .put_item()
-                    .table_name(self.name)
-                    .set_item(Some(item))
-                    .condition_expression("attribute_not_exists(pk)")
-                    .send()
-                    .await;
-                held(answer.map_err(|error| AwsError::new("PutItem of file", &error)))
-            })
-            .buffer_unordered(CONCURRENCY)
-            .try_for_each(|_| async { Ok(()) })
-            .await
-    }
-
-    /// A file of the report of a bucket.
-    pub async fn file(
-        &self,
-        run_id: &RunId,
-        bucket: &BucketName,
-        file: &str,
-    ) -> Result<Option<InventoryFile>, AwsError> {
-        self.get(run_id, &file_key(bucket, file)).await
-    }
-
-    /// Counts a consolidated file on its bucket, once. The last file makes the bucket `done` and
-    /// counts that on the run, all in one transaction.
-    pub async fn count_file(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        file: &str,
-        content: FileContent,
-    ) -> Result<FileCount, AwsError> {
-        for _ in 0..ATTEMPTS {
-            let others = self
-                .transact(self.count_one_of_many(run_id, bucket, file, content))
-                .await?;
-            if others.is_ok() {
-                return Ok(FileCount::Counted);
-            }
-            let last = self
-                .transact(self.count_last(run_id, bucket, file, content))
-                .await?;
-            if last.is_ok() {
-                return Ok(FileCount::BucketDone);
-            }
-            // Neither was true at its moment: the file is counted or the bucket has ended, or
-            // another file was counted between the two attempts.
-            let counted = self
-                .file(run_id, &bucket.bucket, file)
-                .await?
-                .is_none_or(|file| file.done);
-            let open = self
-                .bucket(run_id, &bucket.account, &bucket.bucket)
-                .await?
-                .is_some_and(|bucket| bucket.status == InventoryStatus::InProgress);
-            let frozen = self
-                .run(run_id)
-                .await?
-                .is_none_or(|run| run.frozen_at.is_some());
-            if counted || !open || frozen {
-                return Ok(FileCount::NotCounted);
-            }
-        }
-        Err(conflict("TransactWriteItems", "the bucket kept changing"))
-    }
-
-    /// Makes a bucket `done` whose report lists no file.
-    pub async fn finish_without_files(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-    ) -> Result<bool, AwsError> {
-        let done = self
-            .status_update(
-                run_id,
-                &bucket_key(bucket),
-                InventoryStatus::InProgress,
-                InventoryStatus::Done,
-                None,
-            )?
-            .condition_expression("#status = :from AND files_pending = :none")
-            .expression_attribute_values(":none", number(0))
-            .build()
-            .expect("table, key and expression are set");
-        let writes = vec![
-            self.count(run_id, -1, Some("attribute_not_exists(frozen_at)")),
-            TransactWriteItem::builder().update(done).build(),
-        ];
-        Ok(self.transact(writes).await?.is_ok())
-    }
-
-    fn count_one_of_many(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        file: &str,
-        content: FileContent,
-    ) -> Vec<TransactWriteItem> {
-        let bucket_update = add_content(Update::builder(), content)
-            .table_name(self.name)
-            .set_key(Some(key(run_id, &bucket_key(bucket))))
-            .update_expression(format!("{ADD_CONTENT}, files_pending :minus_one"))
-            .condition_expression("#status = :in_progress AND files_pending > :one")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
-            .expression_attribute_values(":one", number(1))
-            .expression_attribute_values(":minus_one", number(-1))
-            .build()
-            .expect("table, key and expression are set");
-        vec![
-            self.mark_file(run_id, bucket, file),
-            TransactWriteItem::builder().update(bucket_update).build(),
-        ]
-    }
-
-    fn count_last(
-        &self,
-        run_id: &RunId,
-        bucket: &SourceBucket,
-        file: &str,
-        content: FileContent,
-    ) -> Vec<TransactWriteItem> {
-        let bucket_update = add_content(Update::builder(), content)
-            .table_name(self.name)
-            .set_key(Some(key(run_id, &bucket_key(bucket))))
-            .update_expression(format!(
-                "SET #status = :done, files_pending = :none {ADD_CONTENT}"
-            ))
-            .condition_expression("#status = :in_progress AND files_pending = :one")
-            .expression_attribute_names("#status", "status")
-            .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
-            .expression_attribute_values(":done", status(InventoryStatus::Done))
-            .expression_attribute_values(":none", number(0))
-            .expression_attribute_values(":one", number(1))
-            .build()
-            .expect("table, key and expression are set");
-        vec![
-            self.mark_file(run_id, bucket, file),
-            TransactWriteItem::builder().update(bucket_update).build(),
-            self.count(run_id, -1, Some("attribute_not_exists(frozen_at)")),
-        ]
-    }
-
-    fn mark_file(&self, run_id: &RunId, bucket: &SourceBucket, file: &str) -> TransactWriteItem {
-        let update = Update::builder()
-            .table_name(self.name)
-            .set_key(Some(key(run_id, &file_key(&bucket.bucket, file))))
-            .update_expression("SET done = :yes")
-            .condition_expression("done = :no")
-            .expression_attribute_values(":yes", AttributeValue::Bool(true))
-            .expression_attribute_values(":no", AttributeValue::Bool(false))
-            .build()
-            .expect("table, key and expression are set");
-        TransactWriteItem::builder().update(update).build()
-    }
-
-    // --- plumbing --------------------------------------------------------------------------
-
     /// Changes the run's count of buckets in progress, as part of a transaction.
     fn count(&self, run_id: &RunId, by: i64, condition: Option<&str>) -> TransactWriteItem {
         let condition = condition.map_or_else(
@@ -775,7 +298,7 @@ impl<'a> RunTable<'a> {
         from: InventoryStatus,
         next: InventoryStatus,
         reason: Option<&Reason>,
-    ) -> Result<aws_sdk_dynamodb::types::builders::UpdateBuilder, AwsError> {
+    ) -> Result<UpdateBuilder, AwsError> {
         let update = Update::builder()
             .table_name(self.name)
             .set_key(Some(key(run_id, sort)))
@@ -844,7 +367,7 @@ impl<'a> RunTable<'a> {
         sort: &str,
         value: &T,
     ) -> Result<(), AwsError> {
-        let item = self.item(run_id, sort, value)?;
+        let item = item(run_id, sort, value)?;
         self.client
             .put_item()
             .table_name(self.name)
@@ -935,29 +458,6 @@ impl<'a> RunTable<'a> {
             backoff(attempt).await;
         }
     }
-
-    fn item<T: Serialize>(&self, run_id: &RunId, sort: &str, value: &T) -> Result<Item, AwsError> {
-        let mut item: Item = serde_dynamo::to_item(value).map_err(coding)?;
-        item.extend(key(run_id, sort));
-        Ok(item)
-    }
-}
-
-const ADD_CONTENT: &str = "ADD #rows :rows, #objects :objects, #bytes :bytes, \
-                           undecodable_keys :undecodable_keys";
-
-fn add_content(
-    update: aws_sdk_dynamodb::types::builders::UpdateBuilder,
-    content: FileContent,
-) -> aws_sdk_dynamodb::types::builders::UpdateBuilder {
-    update
-        .expression_attribute_names("#rows", "rows")
-        .expression_attribute_names("#objects", "objects")
-        .expression_attribute_names("#bytes", "bytes")
-        .expression_attribute_values(":rows", number(content.rows))
-        .expression_attribute_values(":objects", number(content.objects))
-        .expression_attribute_values(":bytes", number(content.bytes))
-        .expression_attribute_values(":undecodable_keys", number(content.undecodable_keys))
 }
 
 /// Waits a random part of a time that doubles with each attempt: what two writers that met need
@@ -984,10 +484,6 @@ fn bucket_key(bucket: &SourceBucket) -> String {
     format!("bucket#{}#{}", bucket.account, bucket.bucket)
 }
 
-fn file_key(bucket: &BucketName, file: &str) -> String {
-    format!("file#{bucket}#{file}")
-}
-
 fn query_key(number: u32) -> String {
     format!("query#{number:03}")
 }
@@ -996,7 +492,7 @@ fn text(value: &str) -> AttributeValue {
     AttributeValue::S(value.to_owned())
 }
 
-fn number(value: impl ToString) -> AttributeValue {
+fn number(value: impl std::fmt::Display) -> AttributeValue {
     AttributeValue::N(value.to_string())
 }
 
@@ -1037,4 +533,10 @@ fn held<T>(answer: Result<T, AwsError>) -> Result<bool, AwsError> {
         Err(error) if error.code == "ConditionalCheckFailedException" => Ok(false),
         Err(error) => Err(error),
     }
+}
+
+fn item<T: Serialize>(run_id: &RunId, sort: &str, value: &T) -> Result<Item, AwsError> {
+    let mut item: Item = serde_dynamo::to_item(value).map_err(coding)?;
+    item.extend(key(run_id, sort));
+    Ok(item)
 }

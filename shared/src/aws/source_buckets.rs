@@ -1,6 +1,7 @@
 //! Finding source buckets and looking at them, through the member role.
 
 use aws_sdk_s3::Client;
+use aws_sdk_s3::types::BucketLocationConstraint;
 
 use super::{AwsError, Class, Clients};
 use crate::ids::{AccountId, BucketName, Region};
@@ -78,7 +79,7 @@ impl SourceAccount<'_> {
         // The oldest Regions have names of their own in this answer.
         let code = match answer
             .location_constraint()
-            .map(|location| location.as_str())
+            .map(BucketLocationConstraint::as_str)
         {
             None | Some("") => "us-east-1",
             Some("EU") => "eu-west-1",

@@ -382,7 +382,7 @@ fn any_number_of_anything_fits_into_a_mail() {
         let mut bucket = bucket(
             "111111111111",
             "eu-west-1",
-            &format!("{:0>255}", number),
+            &format!("{number:0>255}"),
             status,
         );
         bucket.reason = Some(reason.clone());
