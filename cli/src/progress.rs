@@ -18,8 +18,10 @@ use crate::output;
 pub(crate) struct Standing {
     /// The state its execution entered last.
     pub(crate) state: Option<String>,
-    /// Its source buckets by status.
+    /// Its source buckets by status, without those just discovered.
     pub(crate) coverage: Coverage,
+    /// Source buckets just discovered, of which nothing is known yet.
+    pub(crate) discovered: u64,
     /// Files of reports that are consolidated.
     pub(crate) files_consolidated: u64,
     /// Files of the reports that have come.
@@ -33,9 +35,14 @@ impl Standing {
             .iter()
             .filter_map(|bucket| bucket.files_pending)
             .sum();
+        let is_new = |bucket: &SourceBucket| {
+            bucket.status == InventoryStatus::InventoryConfigurationNotCreated
+                && bucket.reason.is_none()
+        };
         Self {
             state,
-            coverage: coverage(buckets),
+            coverage: coverage(buckets.iter().filter(|bucket| !is_new(bucket))),
+            discovered: buckets.iter().filter(|bucket| is_new(bucket)).count() as u64,
             files,
             files_consolidated: files.saturating_sub(pending),
         }
@@ -46,7 +53,12 @@ impl Standing {
         let counted = InventoryStatus::ALL
             .into_iter()
             .filter_map(|status| Some(format!("{} {status}", self.coverage.get(&status)?)));
-        counted.collect::<Vec<_>>().join(", ")
+        let discovered = (self.discovered > 0).then(|| format!("{} discovered", self.discovered));
+        discovered
+            .into_iter()
+            .chain(counted)
+            .collect::<Vec<_>>()
+            .join(", ")
     }
 
     /// Files in words; empty before there are any.

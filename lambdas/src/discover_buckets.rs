@@ -139,7 +139,7 @@ async fn sort_out(
                 Err(error) => return Err(error),
             },
         };
-        let supported = &run.input.supported_regions;
+        let supported = run.input.supported_regions.as_deref();
         match protocol::left_out_because(account, &bucket.name, &region, supported) {
             Some(because) => sorted.left_out.push(LeftOut {
                 account: account.id.clone(),

@@ -61,8 +61,10 @@ pub struct RunInput {
     pub sender_email_address: String,
     /// 1 to 50 recipients of the summary.
     pub recipient_email_addresses: Vec<String>,
-    /// Regions the run covers; all that are enabled in the host account when left out.
-    pub supported_regions: Vec<Region>,
+    /// Regions the run covers, each enabled in the host account; `None` for every Region. Then a
+    /// bucket in one that is not enabled is not covered, instead of left out.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub supported_regions: Option<Vec<Region>>,
     /// Minutes after the start when the run goes on without missing reports.
     pub inventory_timeout_minutes: u32,
     /// Minutes between two looks at buckets whose report has not come.
@@ -564,16 +566,16 @@ impl Check {
         recipients
     }
 
-    fn regions(&mut self, value: Option<&Value>, enabled: &[Region]) -> Vec<Region> {
+    fn regions(&mut self, value: Option<&Value>, enabled: &[Region]) -> Option<Vec<Region>> {
         let path = "supported_regions";
         let elements = match value {
-            None | Some(Value::Null) => return enabled.to_vec(),
+            None | Some(Value::Null) => return None,
             given => self.list(given, path),
         };
         if elements.is_empty() && matches!(value, Some(Value::Array(_))) {
             self.problem(
                 path,
-                "must name at least one Region, or be left out for all enabled ones",
+                "must name at least one Region, or be left out for every Region",
             );
         }
         let mut regions: Vec<Region> = Vec::new();
@@ -602,7 +604,7 @@ impl Check {
                 None => {}
             }
         }
-        regions
+        Some(regions)
     }
 }
 

@@ -20,12 +20,13 @@ pub fn left_out_because(
     account: &AccountInput,
     bucket: &BucketName,
     region: &Region,
-    supported_regions: &[Region],
+    supported_regions: Option<&[Region]>,
 ) -> Option<String> {
     if let Some(pattern) = excluded_by(&account.exclude, bucket) {
         return Some(format!("accounts[].exclude names {pattern}"));
     }
-    (!supported_regions.contains(region))
+    supported_regions
+        .is_some_and(|supported| !supported.contains(region))
         .then(|| format!("supported_regions does not name {region}"))
 }
 

@@ -99,7 +99,8 @@ pub async fn check_done_buckets(platform: &Platform, ended: &Ended) -> Result<us
 pub async fn rows_in_table(platform: &Platform, ended: &Ended, bucket: &str) -> Result<u64> {
     let input = &ended.run.input;
     let (database, table) = (&input.athena_database_name, &input.athena_table_name);
-    let sql = format!("SELECT count(*) FROM \"{database}\".\"{table}\" WHERE bucketname = '{bucket}'");
+    let sql =
+        format!("SELECT count(*) FROM \"{database}\".\"{table}\" WHERE bucketname = '{bucket}'");
     let rows = query(platform, database, &sql).await?;
     let count = rows.first().and_then(|row| row.first());
     Ok(count.context("a count is one row")?.parse()?)

@@ -275,7 +275,10 @@ impl Platform {
     /// The mails that tell of a run.
     pub async fn mails_of(&self, run_id: &str) -> Result<Vec<Mail>> {
         let mut mails = self.aws.mails(&self.aws.host_account_id).await?;
-        mails.retain(|mail| mail.subject.starts_with(&format!("S3Insights run {run_id}:")));
+        mails.retain(|mail| {
+            mail.subject
+                .starts_with(&format!("S3Insights run {run_id}:"))
+        });
         Ok(mails)
     }
 

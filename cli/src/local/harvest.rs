@@ -297,9 +297,11 @@ fn spans_text(spans: &[Span]) -> String {
             format!("{:>7.1} s", span.seconds),
         ]
     };
+    // Choices take no time worth a line.
+    let long = spans.iter().filter(|span| span.seconds >= 0.05);
     format!(
         "time taken\n{}",
-        output::table(&spans.iter().map(row).collect::<Vec<_>>()).trim_end()
+        output::table(&long.map(row).collect::<Vec<_>>()).trim_end()
     )
 }
 

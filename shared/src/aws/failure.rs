@@ -1,6 +1,7 @@
 //! What AWS answered when it did not do what it was asked.
 
-use aws_sdk_s3::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_s3::config::http::HttpResponse;
+use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::TaskError;
 use crate::status::{Reason, is_refusal};
@@ -11,7 +12,8 @@ use crate::status::{Reason, is_refusal};
 pub struct AwsError {
     /// What was asked for and of what, such as `ListBuckets of 123456789012`.
     pub operation: String,
-    /// AWS's error code; `RequestFailed` when there was no answer.
+    /// AWS's error code, or the status of an answer without one; `RequestFailed` when there was no
+    /// answer.
     pub code: String,
     /// What AWS said.
     pub message: String,
@@ -40,16 +42,15 @@ pub enum Class {
 
 impl AwsError {
     /// From the SDK's error; `operation` names what was asked for and of what.
-    pub fn new<E, R>(operation: impl Into<String>, error: &SdkError<E, R>) -> Self
+    pub fn new<E>(operation: impl Into<String>, error: &SdkError<E, HttpResponse>) -> Self
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
-        R: std::fmt::Debug,
     {
         let operation = operation.into();
         let Some(service) = error.as_service_error() else {
             // Credentials of the member role are fetched inside the request, so a refused
             // AssumeRole arrives as a request that could not be sent.
-            let message = DisplayErrorContext(error).to_string();
+            let message = chain(error);
             let refused = message.contains("AccessDenied");
             return Self {
                 operation,
@@ -67,15 +68,26 @@ impl AwsError {
                 message,
             };
         };
-        let code = service.code().unwrap_or_default();
+        let status = error
+            .raw_response()
+            .map_or(0, |answer| answer.status().as_u16());
+        let code = service
+            .code()
+            .map_or_else(|| status.to_string(), str::to_owned);
         let message = service
             .message()
             .map_or_else(|| service.to_string(), str::to_owned);
+        let class = match classify(&code, &message) {
+            // What stands between us and the service has no codes of its own.
+            Class::Other if status == 429 => Class::Throttled,
+            Class::Other if status >= 500 => Class::Unavailable,
+            class => class,
+        };
         Self {
-            class: classify(code, &message),
             operation,
-            code: code.to_owned(),
+            code,
             message,
+            class,
         }
     }
 
@@ -111,6 +123,20 @@ impl From<AwsError> for TaskError {
     }
 }
 
+/// What an error and its causes say, without what a cause only repeats.
+fn chain(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut said: Vec<String> = Vec::new();
+    let mut next = Some(error);
+    while let Some(error) = next {
+        let text = error.to_string();
+        if !said.iter().any(|earlier| earlier.contains(&text)) {
+            said.push(text);
+        }
+        next = error.source();
+    }
+    said.join(": ")
+}
+
 fn classify(code: &str, message: &str) -> Class {
     match code {
         _ if is_refusal(code) => Class::Refused,
@@ -120,6 +146,8 @@ fn classify(code: &str, message: &str) -> Class {
         | "TooManyRequestsException"
         | "TooManyRequests"
         | "RequestLimitExceeded"
+        | "RequestThrottled"
+        | "RequestThrottledException"
         | "ProvisionedThroughputExceededException"
         | "SlowDown" => Class::Throttled,
         "ServiceUnavailable"
@@ -129,9 +157,7 @@ fn classify(code: &str, message: &str) -> Class {
         | "InternalServerError"
         | "InternalServerException"
         | "InternalServiceException"
-        | "RequestTimeout"
-        | "503"
-        | "500" => Class::Unavailable,
+        | "RequestTimeout" => Class::Unavailable,
         "ConditionalCheckFailedException"
         | "TransactionCanceledException"
         | "TransactionConflictException"

@@ -107,7 +107,7 @@ fn exclusions_and_regions_decide_what_is_in() {
     };
     let supported = [region("eu-west-1")];
     let because = |bucket: &str, code: &str| {
-        left_out_because(&account, &name(bucket), &region(code), &supported)
+        left_out_because(&account, &name(bucket), &region(code), Some(&supported))
     };
     assert_eq!(because("photos", "eu-west-1"), None);
     assert_eq!(
@@ -118,6 +118,8 @@ fn exclusions_and_regions_decide_what_is_in() {
         because("photos", "us-east-1").unwrap(),
         "supported_regions does not name us-east-1"
     );
+    let everywhere = left_out_because(&account, &name("photos"), &region("us-east-1"), None);
+    assert_eq!(everywhere, None, "no Region was named");
 }
 
 #[test]

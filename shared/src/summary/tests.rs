@@ -251,6 +251,7 @@ fn a_smoke_run() {
         .input
         .supported_regions
         .iter()
+        .flatten()
         .map(|region| {
             let mut bucket = SourceBucket::discovered(
                 account("111111111111"),

@@ -1,10 +1,17 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::ensure;
-use local_aws::estate::BUILT_IN;
+use anyhow::{Result, ensure};
+use local_aws::Mail;
+use local_aws::estate::{BUILT_IN, Bucket, Objects};
+use serde_json::json;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
-use tests::{leftovers, snapshot_of, test};
+use tests::{
+    Ended, Platform, check_done_buckets, check_outcome, leftovers, objects_under, snapshot_of, test,
+};
+
+/// The bucket of the estate whose policy refuses the inventory configuration.
+const CLOSED: &str = "acme-legal-hold";
 
 #[test]
 fn every_bucket_ends_as_it_must_and_every_row_is_there() {
@@ -12,11 +19,7 @@ fn every_bucket_ends_as_it_must_and_every_row_is_there() {
         let estate = platform.build(BUILT_IN).await?;
         let input = estate.run_input(&platform.aws.host_account_id);
         let ended = platform.harvest(&input).await?;
-        ensure!(
-            ended.execution.status == "SUCCEEDED",
-            "{:#?}",
-            ended.execution
-        );
+        check_outcome(&ended, Outcome::Partial);
 
         let expected: BTreeMap<&str, Option<&str>> = estate
             .buckets()
@@ -27,38 +30,95 @@ fn every_bucket_ends_as_it_must_and_every_row_is_there() {
             .map(|name| (*name, ended.status(name)))
             .collect();
         assert_eq!(found, expected);
-        assert_eq!(
-            ended.run.outcome,
-            Some(Outcome::Partial),
-            "some buckets are not covered"
-        );
-
-        let (database, table) = (
-            &ended.run.input.athena_database_name,
-            &ended.run.input.athena_table_name,
-        );
         for bucket in &ended.parts.buckets {
-            if bucket.status == InventoryStatus::Done {
-                let snapshot = snapshot_of(platform, database, table, bucket).await?;
-                assert_eq!(snapshot.in_table, snapshot.in_bucket, "{}", bucket.bucket);
-                assert_eq!(snapshot.rows, snapshot.in_bucket.len(), "{}", bucket.bucket);
-                assert_eq!(bucket.rows, snapshot.rows as u64, "{}", bucket.bucket);
-            } else if !bucket.status.is_covered() {
-                assert!(bucket.reason.is_some(), "{} has no reason", bucket.bucket);
+            let has_reason = bucket.reason.is_some();
+            assert_eq!(has_reason, !bucket.status.is_covered(), "{bucket:#?}");
+        }
+
+        check_done_buckets(platform, &ended).await?;
+        for (_, bucket) in estate.buckets() {
+            if ended.status(&bucket.name) == Some(InventoryStatus::Done.name()) {
+                check_keys(platform, &ended, bucket).await?;
             }
         }
-        assert!(
-            ended
-                .parts
-                .destinations
-                .iter()
-                .all(|d| d.seen_empty_at.is_some())
-        );
+        let run_id = ended.run.run_id.as_str();
+        check_mail(&platform.mail_of(run_id).await?, &ended);
+        check_repeated_cleanup(platform, &ended).await?;
         let accounts: Vec<&str> = estate.accounts.iter().map(|a| a.id.as_str()).collect();
-        assert_eq!(
-            leftovers(platform, ended.run.run_id.as_str(), &accounts).await?,
-            [""; 0]
-        );
+        assert_eq!(leftovers(platform, run_id, &accounts).await?, [""; 0]);
         Ok(())
     });
+}
+
+/// The keys in the table are those of the estate file, byte for byte.
+async fn check_keys(platform: &Platform, ended: &Ended, bucket: &Bucket) -> Result<()> {
+    let input = &ended.run.input;
+    let snapshot = snapshot_of(
+        platform,
+        &input.athena_database_name,
+        &input.athena_table_name,
+        ended.bucket(&bucket.name),
+    )
+    .await?;
+    let in_table: BTreeSet<Vec<u8>> = snapshot
+        .in_table
+        .into_iter()
+        .map(|(key, ..)| key.into_bytes())
+        .collect();
+    let in_estate: BTreeSet<Vec<u8>> = bucket
+        .objects
+        .iter()
+        .flat_map(Objects::all_keys)
+        .map(String::into_bytes)
+        .collect();
+    assert_eq!(in_table, in_estate, "{}", bucket.name);
+    Ok(())
+}
+
+fn check_mail(mail: &Mail, ended: &Ended) {
+    let reason = ended.bucket(CLOSED).reason.as_ref().expect("it is closed");
+    assert_eq!(
+        reason.missing_permission.as_deref(),
+        Some("s3:PutInventoryConfiguration")
+    );
+    assert_eq!(mail.from, ended.run.input.sender_email_address);
+    assert_eq!(mail.to, ended.run.input.recipient_email_addresses);
+    for part in [&mail.subject, &mail.text, &mail.html] {
+        assert!(part.contains("partial"), "{part}");
+    }
+    for part in [&mail.text, &mail.html] {
+        for said in [
+            CLOSED,
+            &reason.code,
+            "s3:PutInventoryConfiguration",
+            "inventory_configuration_not_created",
+            "acme-short-lived",
+            "bucket_not_available",
+            "acme-athena-scratch",
+        ] {
+            assert!(part.contains(said), "{said} is not in {part}");
+        }
+    }
+}
+
+/// Cleanup of everything, once more: it succeeds and changes nothing.
+async fn check_repeated_cleanup(platform: &Platform, ended: &Ended) -> Result<()> {
+    let run_id = &ended.run.run_id;
+    let kept = async || {
+        let mut keys = Vec::new();
+        for kind in ["inventory", "totals", "reports"] {
+            keys.extend(objects_under(platform, &format!("{kind}/{run_id}/")).await?);
+        }
+        anyhow::Ok(keys)
+    };
+    let before = kept().await?;
+    ensure!(before.iter().any(|key| key.starts_with("inventory/")));
+    platform.clean_up(&json!({"manual_cleanup": true})).await?;
+    assert_eq!(kept().await?, before);
+    let again = platform.finish(&ended.execution.arn).await?;
+    assert_eq!(again.run, ended.run);
+    assert_eq!(format!("{:?}", again.parts), format!("{:?}", ended.parts));
+    assert_eq!(platform.mails_of(run_id.as_str()).await?.len(), 1);
+    check_done_buckets(platform, &again).await?;
+    Ok(())
 }

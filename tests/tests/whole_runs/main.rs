@@ -1,5 +1,30 @@
 //! Ring 4: whole runs on the embedded AWS, with the binaries, machines and templates that go to
 //! AWS, and IAM enforced.
+//!
+//! All tests share one platform and run at the same time, so each has accounts, buckets and run
+//! ids of its own. The host account's own buckets are in the run over the built-in estate only.
 
+/// Run inputs that are refused, and those that are only doubtful.
+mod bad_inputs;
+/// Buckets and accounts that change, or are closed, under way.
+mod bucket_fates;
 /// The built-in estate, end to end.
 mod built_in_estate;
+/// Inventory configurations go as soon as their report is there.
+mod configurations;
+/// Reports that have not come whole by the deadline.
+mod deadline;
+/// Reports and notifications that come twice, out of order, or from strangers.
+mod delivery_disorder;
+/// Buckets that somebody makes with their own tools.
+mod own_tools;
+/// The run input of the predecessor.
+mod predecessor_input;
+/// Smoke runs.
+mod smoke;
+/// Executions that are stopped.
+mod stopping;
+/// Runs at the same time.
+mod two_runs;
+/// Reports that are not what their manifest says.
+mod verification;

@@ -1,0 +1,609 @@
+use lambdas::{close_run, find_leftovers, send_summary};
+use serde_json::{Value, json};
+use shared::error::TaskError;
+use shared::run::{Account, DestinationState, LeftOut, Outcome, QueryState, Run};
+use shared::totals::Totals;
+
+use crate::support::{
+    Aws, EXECUTION, Line, MEMBER, Reply, account, condition_failed, deleted, destination, done,
+    error, error_with, finished, in_progress, input, item, items, keys, named, no_item, query,
+    region, run, run_id, smoke_run, stack_of, stacks, the_run,
+};
+
+// --- send-summary ------------------------------------------------------------------------------
+
+const TOTALS: &str = "GET@us-east-1 consolidated/totals/nightly/totals.json";
+const MAIL: &str = "POST /v2/email/outbound-emails";
+
+pub(crate) fn summary_payload() -> Value {
+    json!({ "run_id": "nightly", "failure": null })
+}
+
+pub(crate) fn summary_script() -> Vec<Line> {
+    let read = Account {
+        account: account(MEMBER),
+        reason: None,
+    };
+    let left_out = LeftOut {
+        account: account(MEMBER),
+        bucket: named("tmp-1"),
+        region: Some(region("eu-west-1")),
+        because: "accounts[].exclude names tmp-*".into(),
+    };
+    let totals = serde_json::to_vec(&Totals::default()).expect("totals are JSON");
+    vec![
+        ("GetItem run", item(&the_run())),
+        ("Query account#", items(&[read])),
+        ("Query destination#", items(&[destination()])),
+        ("Query bucket#", items(&[finished("photos")])),
+        ("Query left_out#", items(&[left_out])),
+        ("Query query#", items(&[query(QueryState::Succeeded)])),
+        (TOTALS, Reply::Bytes(totals)),
+        (
+            "PUT@us-east-1 consolidated/reports/nightly/summary.json",
+            done(),
+        ),
+        (
+            "PUT@us-east-1 consolidated/reports/nightly/summary.html",
+            done(),
+        ),
+        (
+            "PUT@us-east-1 consolidated/reports/nightly/summary.txt",
+            done(),
+        ),
+        ("UpdateItem run", done()),
+        ("UpdateItem run", done()),
+        (MAIL, Reply::Json(json!({ "MessageId": "m-1" }))),
+    ]
+}
+
+async fn summarise(
+    script: Vec<Line>,
+    payload: Value,
+) -> (Aws, Result<send_summary::Output, TaskError>) {
+    run(script, |platform| {
+        send_summary::handle(platform, input(payload))
+    })
+    .await
+}
+
+fn expressions(aws: &Aws) -> Vec<String> {
+    aws.calls("UpdateItem run")
+        .iter()
+        .map(|call| {
+            call.json()["UpdateExpression"]
+                .as_str()
+                .unwrap_or_default()
+                .to_owned()
+        })
+        .collect()
+}
+
+#[tokio::test]
+async fn the_summary_is_stored_and_sent_once_it_is_claimed() {
+    let (aws, answer) = summarise(summary_script(), summary_payload()).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+    assert_eq!(
+        expressions(&aws),
+        [
+            "SET outcome = if_not_exists(outcome, :outcome)",
+            "SET summary_sent_at = :now"
+        ]
+    );
+    let claim = &aws.calls("UpdateItem run")[1];
+    assert_eq!(
+        claim.condition(),
+        "attribute_exists(pk) AND attribute_not_exists(summary_sent_at)"
+    );
+    // What the mail links to is there before it is sent.
+    aws.assert_order(
+        "PUT@us-east-1 consolidated/reports/nightly/summary.html",
+        MAIL,
+    );
+    let mail = aws.call(MAIL).json();
+    assert_eq!(mail["FromEmailAddress"], "platform@example.com");
+    assert_eq!(
+        mail["Destination"]["ToAddresses"],
+        json!(["a@example.com", "b@example.com"])
+    );
+    let stored = aws.call("PUT@us-east-1 consolidated/reports/nightly/summary.txt");
+    assert_eq!(
+        mail["Content"]["Simple"]["Body"]["Text"]["Data"],
+        stored.text()
+    );
+}
+
+#[tokio::test]
+async fn a_claim_that_is_lost_sends_no_second_mail() {
+    let mut script = summary_script();
+    script[11].1 = condition_failed();
+    script.pop();
+    let (aws, answer) = summarise(script, summary_payload()).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+    assert!(aws.calls(MAIL).is_empty());
+}
+
+#[tokio::test]
+async fn a_mail_that_ses_rejects_is_recorded_and_the_claim_released() {
+    let mut script = summary_script();
+    script[12].1 = error_with(400, "MessageRejected", "Email address is not verified");
+    script.extend([("UpdateItem run", done()), ("UpdateItem run", done())]);
+    let (aws, answer) = summarise(script, summary_payload()).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+    assert_eq!(
+        expressions(&aws)[2..],
+        ["REMOVE summary_sent_at", "SET mail_failure = :reason"]
+    );
+    let reason = aws.calls("UpdateItem run")[3].value(":reason");
+    assert_eq!(reason["code"], "MessageRejected");
+    assert_eq!(reason["message"], "Email address is not verified");
+}
+
+#[tokio::test]
+async fn a_throttled_mail_is_sent_by_the_next_attempt() {
+    let mut script = summary_script();
+    script[12].1 = error(429, "TooManyRequestsException");
+    script.push(("UpdateItem run", done()));
+    let (aws, answer) = summarise(script, summary_payload()).await;
+    assert_eq!(answer.unwrap_err().name(), "Throttled");
+    assert_eq!(expressions(&aws)[2], "REMOVE summary_sent_at");
+}
+
+#[tokio::test]
+async fn a_failure_is_recorded_first_and_told() {
+    let mut failed = the_run();
+    failed.failure = Some(shared::run::Failure {
+        error: "SmokeTestFailed".into(),
+        cause: "1 of 2 Regions did not deliver".into(),
+    });
+    let mut script = summary_script();
+    script[0].1 = item(&failed);
+    script[6].1 = error(404, "NoSuchKey");
+    script.insert(0, ("UpdateItem run", done()));
+    let payload = json!({ "run_id": "nightly", "failure": {
+        "error": "SmokeTestFailed", "cause": "1 of 2 Regions did not deliver",
+    } });
+    let (aws, answer) = summarise(script, payload).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Failed);
+    let first = &aws.calls("UpdateItem run")[0];
+    assert_eq!(
+        first.json()["UpdateExpression"],
+        "SET failure = if_not_exists(failure, :failure)"
+    );
+    assert_eq!(first.value(":failure")["error"], "SmokeTestFailed");
+    assert_eq!(aws.calls("UpdateItem run")[1].value(":outcome"), "failed");
+    let text = aws.call(MAIL).text();
+    assert!(text.contains("1 of 2 Regions did not deliver"), "{text}");
+}
+
+#[tokio::test]
+async fn a_bucket_without_its_report_makes_the_run_partial() {
+    let mut script = summary_script();
+    script[3].1 = items(&[finished("photos"), in_progress("late")]);
+    let (aws, answer) = summarise(script, summary_payload()).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Partial);
+    assert_eq!(aws.calls("UpdateItem run")[0].value(":outcome"), "partial");
+}
+
+// --- close-run ---------------------------------------------------------------------------------
+
+const LIST_ROWS: &str = "GET@us-east-1 consolidated?list-type=2&prefix=inventory/nightly/";
+const LIST_TOTALS: &str = "GET@us-east-1 consolidated?list-type=2&prefix=totals/nightly/";
+const DELETE_OBJECTS: &str = "POST@us-east-1 consolidated?delete";
+
+pub(crate) fn close_payload() -> Value {
+    json!({ "run_id": "nightly" })
+}
+
+pub(crate) fn close_script() -> Vec<Line> {
+    let mut run = the_run();
+    run.outcome = Some(Outcome::Complete);
+    let mut removed = finished("photos");
+    removed.configuration_removed = true;
+    vec![
+        ("GetItem run", item(&run)),
+        ("UpdateItem run", done()),
+        ("UpdateItem run", done()),
+        ("Query bucket#", items(&[removed])),
+        ("UpdateItem run", done()),
+    ]
+}
+
+pub(crate) fn close_smoke_script() -> Vec<Line> {
+    let mut run = smoke_run();
+    run.outcome = Some(Outcome::Complete);
+    run.made_database = true;
+    run.made_table = true;
+    let mut succeeded = query(QueryState::Succeeded);
+    succeeded.result_location = Some("s3://consolidated/query-results/q-1.csv".into());
+    let mut elsewhere = query(QueryState::Succeeded);
+    elsewhere.number = 1;
+    elsewhere.result_location = Some("s3://somebody-elses/q-2.csv".into());
+    vec![
+        ("GetItem run", item(&run)),
+        ("UpdateItem run", done()),
+        ("UpdateItem run", done()),
+        ("DeleteTable s3insights.inventory_nightly", done()),
+        (
+            "GetTables s3insights",
+            Reply::Json(json!({ "TableList": [] })),
+        ),
+        ("DeleteDatabase s3insights", done()),
+        ("Query query#", items(&[succeeded, elsewhere])),
+        (DELETE_OBJECTS, deleted()),
+        (LIST_ROWS, keys(&["inventory/nightly/a.parquet"])),
+        (DELETE_OBJECTS, deleted()),
+        (LIST_TOTALS, keys(&["totals/nightly/totals.json"])),
+        (DELETE_OBJECTS, deleted()),
+        ("Query bucket#", items::<Value>(&[])),
+        ("UpdateItem run", done()),
+    ]
+}
+
+async fn close(script: Vec<Line>) -> (Aws, Result<close_run::Output, TaskError>) {
+    run(script, |platform| {
+        close_run::handle(platform, input(close_payload()))
+    })
+    .await
+}
+
+#[tokio::test]
+async fn a_good_run_keeps_its_snapshot_and_is_clean() {
+    for _ in 0..2 {
+        let (aws, answer) = close(close_script()).await;
+        assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+        assert_eq!(
+            expressions(&aws),
+            [
+                "SET frozen_at = if_not_exists(frozen_at, :now)",
+                // Counts only where there is no outcome yet.
+                "SET outcome = if_not_exists(outcome, :outcome)",
+                "SET cleaned_up_at = :now"
+            ]
+        );
+    }
+}
+
+#[tokio::test]
+async fn a_run_with_a_configuration_left_is_not_clean() {
+    let mut script = close_script();
+    script[3].1 = items(&[finished("photos")]);
+    script.pop();
+    let (_, answer) = close(script).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+}
+
+#[tokio::test]
+async fn all_that_a_smoke_test_made_is_removed_and_nothing_else() {
+    let (aws, answer) = close(close_smoke_script()).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+    let deletions = aws.calls(DELETE_OBJECTS);
+    let results = deletions[0].text();
+    for key in ["query-results/q-1.csv", "query-results/q-1.csv.metadata"] {
+        assert!(results.contains(&format!("<Key>{key}</Key>")), "{results}");
+    }
+    assert!(!results.contains("q-2"), "{results}");
+    assert!(deletions[1].text().contains("inventory/nightly/a.parquet"));
+    assert!(deletions[2].text().contains("totals/nightly/totals.json"));
+}
+
+#[tokio::test]
+async fn a_second_close_of_a_smoke_run_finds_nothing_and_is_content() {
+    let missing = || error(400, "EntityNotFoundException");
+    let mut script = close_smoke_script();
+    script[3].1 = missing();
+    script[4].1 = missing();
+    script[8].1 = keys(&[]);
+    script[10].1 = keys(&[]);
+    // No database is left to delete, and nothing of rows and totals.
+    script.remove(11);
+    script.remove(9);
+    script.remove(5);
+    let (_, answer) = close(script).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+}
+
+#[tokio::test]
+async fn a_database_with_other_tables_stays() {
+    let mut script = close_smoke_script();
+    script[4].1 = Reply::Json(json!({ "TableList": [{ "Name": "another" }] }));
+    script.remove(5);
+    let (_, answer) = close(script).await;
+    answer.unwrap();
+}
+
+#[tokio::test]
+async fn a_smoke_run_leaves_a_table_alone_that_it_did_not_make() {
+    let mut run = smoke_run();
+    run.outcome = Some(Outcome::Failed);
+    let mut script = close_smoke_script();
+    script[0].1 = item(&run);
+    script.drain(3..6);
+    let (_, answer) = close(script).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Failed);
+}
+
+#[tokio::test]
+async fn rows_of_a_run_that_never_became_a_table_are_deleted() {
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        ("UpdateItem run", done()),
+        ("UpdateItem run", done()),
+        (LIST_ROWS, keys(&["inventory/nightly/a.parquet"])),
+        (DELETE_OBJECTS, deleted()),
+        (LIST_TOTALS, keys(&[])),
+        ("Query bucket#", items::<Value>(&[])),
+        ("UpdateItem run", done()),
+    ];
+    let (_, answer) = close(script).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Failed);
+}
+
+#[tokio::test]
+async fn a_run_without_a_record_failed() {
+    let (_, answer) = close(vec![("GetItem run", no_item())]).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Failed);
+}
+
+// --- find-leftovers ----------------------------------------------------------------------------
+
+const STACKS_EU: &str = "DescribeStacks@eu-west-1";
+const STACKS_US: &str = "DescribeStacks@us-east-1";
+
+pub(crate) fn leftovers_payload() -> Value {
+    json!({ "run_id": null, "execution_arn": null, "after": null })
+}
+
+fn enabled() -> Line {
+    (
+        "POST /listRegions",
+        Reply::Json(json!({ "Regions": [
+            { "RegionName": "eu-west-1", "RegionOptStatus": "ENABLED" },
+            { "RegionName": "us-east-1", "RegionOptStatus": "ENABLED_BY_DEFAULT" },
+        ] })),
+    )
+}
+
+fn execution(status: &str) -> Reply {
+    Reply::Json(json!({
+        "executionArn": EXECUTION, "stateMachineArn": "arn:machine", "status": status,
+        "startDate": 1_772_323_200.0,
+    }))
+}
+
+fn recorded(id: &str) -> Run {
+    let mut run = the_run();
+    run.run_id = run_id(id);
+    run.execution_arn = format!("arn:aws:states:us-east-1:999999999999:execution:harvester:{id}");
+    run
+}
+
+fn cleaned(id: &str) -> Run {
+    let mut run = recorded(id);
+    run.cleaned_up_at = Some("2026-03-02T00:00:00Z".parse().expect("a time"));
+    run
+}
+
+pub(crate) fn leftovers_script() -> Vec<Line> {
+    let stranger = stack_of("nightly", "CREATE_COMPLETE")
+        .replace("<Value>insights</Value>", "<Value>insights2</Value>");
+    vec![
+        enabled(),
+        (STACKS_EU, stacks(&[stranger], Some("more"))),
+        (
+            STACKS_EU,
+            stacks(
+                &[
+                    stack_of("weekly", "CREATE_COMPLETE"),
+                    stack_of("gone", "DELETE_COMPLETE"),
+                ],
+                None,
+            ),
+        ),
+        (STACKS_US, stacks(&[], None)),
+        (
+            "Query runs",
+            Reply::Json(more(&[recorded("weekly"), cleaned("b")])),
+        ),
+        ("Query runs", items(&[recorded("active")])),
+        ("DescribeExecution active", execution("RUNNING")),
+        ("DescribeExecution weekly", execution("ABORTED")),
+        ("GetItem weekly:run", item(&recorded("weekly"))),
+        ("UpdateItem weekly:run", done()),
+        ("Query weekly:destination#", items(&[deleted_in_us()])),
+    ]
+}
+
+fn more(runs: &[Run]) -> Value {
+    match crate::support::items_and_more(runs) {
+        Reply::Json(page) => page,
+        other => panic!("{other:?} is no page"),
+    }
+}
+
+fn deleted_in_us() -> shared::run::Destination {
+    let mut deleted = destination();
+    deleted.region = region("us-east-1");
+    deleted.state = DestinationState::Deleted;
+    deleted
+}
+
+async fn find(
+    script: Vec<Line>,
+    payload: Value,
+) -> (Aws, Result<find_leftovers::Output, TaskError>) {
+    run(script, |platform| {
+        find_leftovers::handle(platform, input(payload))
+    })
+    .await
+}
+
+fn ids<T: ToString>(ids: impl IntoIterator<Item = T>) -> Vec<String> {
+    ids.into_iter().map(|id| id.to_string()).collect()
+}
+
+#[tokio::test]
+async fn the_first_run_that_left_something_is_found_and_a_running_one_left_alone() {
+    let (aws, answer) = find(leftovers_script(), leftovers_payload()).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.run_id, Some(run_id("weekly")));
+    // Of the record and of the stack's parameters.
+    assert_eq!(ids(answer.accounts), [MEMBER, "222222222222"]);
+    // Not the one whose destination is deleted.
+    assert_eq!(ids(answer.regions), ["eu-west-1"]);
+    // It is over from now on.
+    let update = aws.call("UpdateItem weekly:run").json();
+    assert_eq!(
+        update["UpdateExpression"],
+        "SET frozen_at = if_not_exists(frozen_at, :now)"
+    );
+}
+
+#[tokio::test]
+async fn the_next_turn_goes_on_behind_the_last_run() {
+    let script = vec![
+        enabled(),
+        (
+            STACKS_EU,
+            stacks(&[stack_of("aaa", "CREATE_COMPLETE")], None),
+        ),
+        (STACKS_US, stacks(&[], None)),
+        ("Query runs", items(&[recorded("weekly"), recorded("bbb")])),
+    ];
+    let payload = json!({ "run_id": null, "execution_arn": null, "after": "weekly" });
+    let (_, answer) = find(script, payload).await;
+    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+}
+
+#[tokio::test]
+async fn a_named_run_has_one_turn_whatever_its_execution_does() {
+    let script = || {
+        vec![
+            enabled(),
+            (
+                STACKS_EU,
+                stacks(
+                    &[
+                        stack_of("nightly", "CREATE_COMPLETE"),
+                        stack_of("weekly", "CREATE_COMPLETE"),
+                    ],
+                    None,
+                ),
+            ),
+            (STACKS_US, stacks(&[], None)),
+        ]
+    };
+    let mut first = script();
+    first.extend([
+        ("GetItem run", item(&the_run())),
+        ("UpdateItem run", done()),
+        ("Query destination#", items(&[destination()])),
+    ]);
+    let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": null });
+    let (_, answer) = find(first, payload).await;
+    let answer = answer.unwrap();
+    assert_eq!(answer.run_id, Some(run_id("nightly")));
+    assert_eq!(ids(answer.regions), ["eu-west-1"]);
+
+    let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": "nightly" });
+    let (_, answer) = find(script(), payload).await;
+    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+}
+
+#[tokio::test]
+async fn the_run_of_an_execution_is_found_by_it() {
+    let script = vec![
+        ("Query runs", items(&[recorded("weekly"), the_run()])),
+        enabled(),
+        (STACKS_EU, stacks(&[], None)),
+        (STACKS_US, stacks(&[], None)),
+        ("GetItem run", item(&the_run())),
+        ("UpdateItem run", done()),
+        ("Query destination#", items(&[destination()])),
+    ];
+    let payload = json!({ "run_id": null, "execution_arn": EXECUTION, "after": null });
+    let (_, answer) = find(script, payload.clone()).await;
+    assert_eq!(answer.unwrap().run_id, Some(run_id("nightly")));
+
+    // An execution that failed before it opened a run left nothing.
+    let (_, answer) = find(vec![("Query runs", items(&[recorded("weekly")]))], payload).await;
+    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+}
+
+#[tokio::test]
+async fn a_stack_without_a_record_is_found_by_its_tags() {
+    let damaged = Reply::Json(json!({ "Item": {
+        "pk": { "S": "run#lost" }, "sk": { "S": "run" }, "run_id": { "S": "lost" },
+    } }));
+    for record in [no_item(), damaged] {
+        let script = vec![
+            enabled(),
+            (
+                STACKS_EU,
+                stacks(&[stack_of("lost", "ROLLBACK_COMPLETE")], None),
+            ),
+            (STACKS_US, stacks(&[], None)),
+            ("Query runs", items::<Value>(&[])),
+            ("GetItem lost:run", record),
+        ];
+        let (_, answer) = find(script, leftovers_payload()).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.run_id, Some(run_id("lost")));
+        assert_eq!(ids(answer.accounts), [MEMBER, "222222222222"]);
+        assert_eq!(ids(answer.regions), ["eu-west-1"]);
+    }
+}
+
+#[tokio::test]
+async fn one_damaged_record_does_not_keep_the_other_runs_from_being_found() {
+    let broken = json!({ "pk": "run#broken", "sk": "run", "run_id": "broken" });
+    let good = serde_json::to_value(recorded("weekly")).unwrap();
+    let script = vec![
+        enabled(),
+        (STACKS_EU, stacks(&[], None)),
+        (STACKS_US, stacks(&[], None)),
+        ("Query runs", items(&[broken, good])),
+        ("DescribeExecution weekly", execution("FAILED")),
+        ("GetItem weekly:run", item(&recorded("weekly"))),
+        ("UpdateItem weekly:run", done()),
+        ("Query weekly:destination#", items(&[destination()])),
+    ];
+    let (_, answer) = find(script, leftovers_payload()).await;
+    assert_eq!(answer.unwrap().run_id, Some(run_id("weekly")));
+}
+
+#[tokio::test]
+async fn an_execution_that_is_forgotten_is_over() {
+    let mut script = leftovers_script();
+    for (name, reply) in &mut script {
+        if *name == "DescribeExecution weekly" {
+            *reply = error(400, "ExecutionDoesNotExist");
+        }
+    }
+    let (_, answer) = find(script, leftovers_payload()).await;
+    assert_eq!(answer.unwrap().run_id, Some(run_id("weekly")));
+}
+
+#[tokio::test]
+async fn a_clean_run_is_not_cleaned_again() {
+    let script = vec![
+        enabled(),
+        (STACKS_EU, stacks(&[], None)),
+        (STACKS_US, stacks(&[], None)),
+        ("Query runs", items(&[cleaned("weekly")])),
+    ];
+    let (_, answer) = find(script, leftovers_payload()).await;
+    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+
+    let mut clean = the_run();
+    clean.cleaned_up_at = Some("2026-03-02T00:00:00Z".parse().unwrap());
+    let script = vec![
+        enabled(),
+        (STACKS_EU, stacks(&[], None)),
+        (STACKS_US, stacks(&[], None)),
+        ("GetItem run", item(&clean)),
+    ];
+    let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": null });
+    let (_, answer) = find(script, payload).await;
+    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+}

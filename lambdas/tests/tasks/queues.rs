@@ -1,0 +1,723 @@
+use lambdas::queue::{SqsBatchResponse, SqsEvent};
+use lambdas::{inventory_file_consolidator, inventory_object_processor};
+use serde_json::{Value, json};
+use shared::manifest::{Manifest, Md5Hash};
+use shared::run::{InventoryFile, Run, SourceBucket};
+use shared::smoke_report::SmokeReport;
+
+use crate::support::{
+    Aws, CONFIGURATION, DESTINATION, Line, MEMBER, Reply, account, cancelled, condition_failed,
+    deleted, destination, done, error, finished, frozen_run, in_progress, item, named, no_item,
+    run, the_run,
+};
+
+const BUCKET: &str = "GetItem bucket#111111111111#photos";
+const DESTINATION_OF: &str = "GetItem destination#eu-west-1";
+const CHECKSUM: &str = "GET@eu-west-1 insights-nightly-999999999999-eu-west-1/111111111111/photos/\
+    s3insights-insights-nightly/2026-03-01T00-00Z/manifest.checksum";
+const MANIFEST: &str = "GET@eu-west-1 insights-nightly-999999999999-eu-west-1/111111111111/photos/\
+    s3insights-insights-nightly/2026-03-01T00-00Z/manifest.json";
+const DATA: &str = "GET@eu-west-1 insights-nightly-999999999999-eu-west-1/111111111111/photos/\
+    s3insights-insights-nightly/data/smoke-test.parquet";
+const ROWS: &str = "PUT@us-east-1 consolidated/inventory/nightly/account=111111111111/\
+    region=eu-west-1/bucketname=photos/smoke-test.parquet";
+const TOTALS: &str =
+    "PUT@us-east-1 consolidated/totals/nightly/111111111111/photos/smoke-test.json";
+const COUNT_ONE: &str = "TransactWriteItems file#photos#smoke-test bucket#111111111111#photos";
+const COUNT_LAST: &str = "TransactWriteItems file#photos#smoke-test bucket#111111111111#photos run";
+const END: &str = "TransactWriteItems run bucket#111111111111#photos";
+const REMOVE: &str =
+    "DELETE@eu-west-1 photos?inventory&id=s3insights-insights-nightly as 111111111111";
+const FLAG: &str = "UpdateItem bucket#111111111111#photos";
+
+// --- reports and messages ----------------------------------------------------------------------
+
+/// A report about the bucket `photos`: data file, manifest, checksum.
+struct Report {
+    data: Vec<u8>,
+    manifest: Vec<u8>,
+    checksum: Vec<u8>,
+}
+
+fn report() -> Report {
+    let report = SmokeReport::new(
+        &account(MEMBER),
+        &named("photos"),
+        CONFIGURATION,
+        &named(DESTINATION),
+        the_run().started_at,
+    );
+    let mut bodies = report.objects.into_iter().map(|(_, _, body)| body);
+    let mut next = || bodies.next().expect("three objects");
+    Report {
+        data: next(),
+        manifest: next(),
+        checksum: next(),
+    }
+}
+
+/// The same with another manifest, and the checksum that it has.
+fn report_with(change: impl FnOnce(&mut Value)) -> Report {
+    let mut report = report();
+    let mut manifest: Value = serde_json::from_slice(&report.manifest).expect("JSON");
+    change(&mut manifest);
+    report.manifest = manifest.to_string().into_bytes();
+    report.checksum = Md5Hash::of(&report.manifest).to_string().into_bytes();
+    report
+}
+
+fn message(id: &str, receives: u32, body: &Value) -> Value {
+    let body = body
+        .as_str()
+        .map_or_else(|| body.to_string(), str::to_owned);
+    json!({
+        "messageId": id, "receiptHandle": format!("receipt of {id}"), "body": body,
+        "attributes": { "ApproximateReceiveCount": receives.to_string() },
+        "messageAttributes": {}, "eventSource": "aws:sqs", "awsRegion": "us-east-1",
+    })
+}
+
+fn batch(messages: &[Value]) -> SqsEvent {
+    serde_json::from_value(json!({ "Records": messages })).expect("a batch of SQS")
+}
+
+/// What S3 says when an object was created.
+fn created(key: &str) -> Value {
+    json!({ "Records": [{
+        "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
+        "s3": { "bucket": { "name": DESTINATION }, "object": { "key": key, "size": 32 } },
+    }] })
+}
+
+fn report_came() -> Value {
+    created("111111111111/photos/s3insights-insights-nightly/2026-03-01T00-00Z/manifest.checksum")
+}
+
+fn returned(response: &SqsBatchResponse) -> Vec<&str> {
+    response
+        .batch_item_failures
+        .iter()
+        .map(|failure| failure.item_identifier.as_str())
+        .collect()
+}
+
+// --- inventory-object-processor ----------------------------------------------------------------
+
+pub(crate) fn processor_event() -> SqsEvent {
+    batch(&[message("m", 1, &report_came())])
+}
+
+pub(crate) fn processor_script() -> Vec<Line> {
+    let report = report();
+    vec![
+        ("GetItem run", item(&the_run())),
+        (BUCKET, item(&in_progress("photos"))),
+        (DESTINATION_OF, item(&destination())),
+        (CHECKSUM, Reply::Bytes(report.checksum)),
+        (MANIFEST, Reply::Bytes(report.manifest)),
+        ("UpdateItem bucket#111111111111#photos", done()),
+        ("PutItem file#photos#smoke-test", done()),
+        ("SendMessageBatch files", sent()),
+    ]
+}
+
+fn sent() -> Reply {
+    Reply::Json(json!({ "Successful": [], "Failed": [] }))
+}
+
+async fn process(script: Vec<Line>, messages: &[Value]) -> (Aws, SqsBatchResponse) {
+    let event = batch(messages);
+    let (aws, answer) = run(script, |platform| {
+        inventory_object_processor::handle(platform, event)
+    })
+    .await;
+    (aws, answer.unwrap())
+}
+
+async fn process_one(script: Vec<Line>) -> (Aws, SqsBatchResponse) {
+    process(script, &[message("m", 1, &report_came())]).await
+}
+
+#[tokio::test]
+async fn a_verified_report_becomes_a_record_and_a_message_for_each_file() {
+    let (aws, response) = process_one(processor_script()).await;
+    assert!(returned(&response).is_empty());
+
+    let claim = aws.call(FLAG);
+    assert_eq!(
+        claim.condition(),
+        "#status = :in_progress AND (attribute_not_exists(report) OR report = :report)"
+    );
+    assert_eq!(claim.value(":files"), 1);
+    // Claimed, then recorded, then told: a message finds its file.
+    aws.assert_order(FLAG, "PutItem file#photos#smoke-test");
+    aws.assert_order("PutItem file#photos#smoke-test", "SendMessageBatch files");
+    let record = aws.call("PutItem file#photos#smoke-test");
+    assert_eq!(record.condition(), "attribute_not_exists(pk)");
+    let record = record.item();
+    assert_eq!(record["size"], report().data.len());
+    assert_eq!(record["md5"], Md5Hash::of(&report().data).to_string());
+    assert_eq!(record["destination_bucket"], DESTINATION);
+    let entry = aws.call("SendMessageBatch files").json()["Entries"][0].clone();
+    let body: Value = serde_json::from_str(entry["MessageBody"].as_str().unwrap()).unwrap();
+    assert_eq!(body, file_message());
+}
+
+#[tokio::test]
+async fn a_report_that_comes_again_is_queued_again_and_changes_nothing_else() {
+    // The first attempt broke off after its messages were sent: the claim is its own.
+    let mut script = processor_script();
+    script[6].1 = condition_failed();
+    let (_, response) = process_one(script).await;
+    assert!(returned(&response).is_empty());
+
+    // Another report of the bucket was faster.
+    let mut script = processor_script();
+    script[5].1 = condition_failed();
+    script.truncate(6);
+    let (_, response) = process_one(script).await;
+    assert!(returned(&response).is_empty());
+}
+
+#[tokio::test]
+async fn a_report_that_nobody_awaits_is_acknowledged() {
+    let mut other_report = in_progress("photos");
+    other_report.report = Some("another manifest.json".into());
+    let mut other_place = destination();
+    other_place.bucket = Some(named("another-bucket"));
+    let known = |run: &Run, bucket: &SourceBucket, place: &shared::run::Destination| {
+        vec![
+            ("GetItem run", item(run)),
+            (BUCKET, item(bucket)),
+            (DESTINATION_OF, item(place)),
+            // The last of a bucket's messages may have been answered only half.
+            ("GetItem run", item(run)),
+        ]
+    };
+    let open = in_progress("photos");
+    let cases: [Vec<Line>; 6] = [
+        vec![("GetItem run", no_item())],
+        vec![("GetItem run", item(&the_run())), (BUCKET, no_item())],
+        known(&frozen_run(), &open, &destination()),
+        known(&the_run(), &finished("photos"), &destination()),
+        known(&the_run(), &other_report, &destination()),
+        known(&the_run(), &open, &other_place),
+    ];
+    for script in cases {
+        let (_, response) = process_one(script).await;
+        assert!(returned(&response).is_empty());
+    }
+}
+
+#[tokio::test]
+async fn what_is_no_end_of_a_report_of_ours_is_acknowledged() {
+    let messages: Vec<Value> = [
+        created("111111111111/photos/s3insights-insights-nightly/data/a.parquet"),
+        created("111111111111/photos/daily/2026-03-01T00-00Z/manifest.checksum"),
+        created("stranger"),
+        json!({ "Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": DESTINATION }),
+        json!({ "Records": [] }),
+        json!("{ this is no JSON"),
+        json!(""),
+    ]
+    .iter()
+    .map(|body| message("m", 1, body))
+    .collect();
+    let (aws, response) = process(vec![], &messages).await;
+    assert!(returned(&response).is_empty());
+    assert!(aws.names().is_empty());
+}
+
+#[tokio::test]
+async fn one_bad_message_of_three_goes_back_alone_and_later() {
+    let mut script = processor_script();
+    script.extend([
+        (
+            "GetItem other:run",
+            error(400, "ProvisionedThroughputExceededException"),
+        ),
+        ("ChangeMessageVisibility notifications", done()),
+    ]);
+    let other = created(
+        "111111111111/photos/s3insights-insights-other/2026-03-01T00-00Z/manifest.checksum",
+    );
+    let messages = [
+        message("first", 1, &json!("nonsense")),
+        message("second", 3, &other),
+        message("third", 1, &report_came()),
+    ];
+    let (aws, response) = process(script, &messages).await;
+    assert_eq!(returned(&response), ["second"]);
+    let delay = aws.call("ChangeMessageVisibility notifications").json();
+    assert_eq!(delay["ReceiptHandle"], "receipt of second");
+    // 5 seconds, doubled with each time it was received before.
+    assert_eq!(delay["VisibilityTimeout"], 20);
+}
+
+#[tokio::test]
+async fn a_message_that_cannot_be_delayed_still_goes_back() {
+    let script = vec![
+        ("GetItem run", error(500, "InternalServerError")),
+        (
+            "ChangeMessageVisibility notifications",
+            error(400, "InvalidParameterValue"),
+        ),
+    ];
+    let (_, response) = process_one(script).await;
+    assert_eq!(returned(&response), ["m"]);
+}
+
+#[tokio::test]
+async fn a_manifest_that_is_not_there_is_waited_for_and_at_last_counts_as_missing() {
+    let mut script = processor_script();
+    script[4].1 = error(404, "NoSuchKey");
+    script.truncate(5);
+    let mut early = script.clone();
+    early.push(("ChangeMessageVisibility notifications", done()));
+    let (_, response) = process(early, &[message("m", 9, &report_came())]).await;
+    assert_eq!(returned(&response), ["m"]);
+
+    script.extend(refused());
+    let (aws, response) = process(script, &[message("m", 10, &report_came())]).await;
+    assert!(returned(&response).is_empty());
+    assert_refused(&aws, "ManifestMissing");
+}
+
+/// What a report that does not verify leads to: the bucket ends, the run is still waited for, and
+/// the configuration goes.
+fn refused() -> Vec<Line> {
+    vec![
+        (END, done()),
+        ("GetItem run", item(&the_run())),
+        (REMOVE, done()),
+        (FLAG, done()),
+    ]
+}
+
+fn assert_refused(aws: &Aws, code: &str) {
+    let parts = aws.call(END).parts();
+    assert_eq!(parts[0].value(":by"), -1);
+    assert_eq!(parts[1].condition(), "#status = :from");
+    assert_eq!(parts[1].value(":next"), "verification_failed");
+    assert_eq!(parts[1].value(":reason")["code"], code);
+}
+
+#[tokio::test]
+async fn a_report_that_does_not_verify_ends_its_bucket() {
+    let mut damaged = report();
+    damaged.manifest.push(b' ');
+    let cases = [
+        (damaged, "ManifestChecksumMismatch"),
+        (
+            report_with(|manifest| manifest["sourceBucket"] = json!("another")),
+            "ForeignReport",
+        ),
+        (
+            report_with(|manifest| manifest["destinationBucket"] = json!("arn:aws:s3:::another")),
+            "ForeignReport",
+        ),
+        (
+            report_with(|manifest| {
+                manifest["files"][0]["key"] = json!("222222222222/theirs/x/data/a.parquet");
+            }),
+            "ForeignReport",
+        ),
+        (
+            report_with(|manifest| manifest["files"][0]["size"] = json!(-1)),
+            "MalformedManifest",
+        ),
+    ];
+    for (report, code) in cases {
+        let mut script = processor_script();
+        script[3].1 = Reply::Bytes(report.checksum);
+        script[4].1 = Reply::Bytes(report.manifest);
+        script.truncate(5);
+        script.extend(refused());
+        let (aws, response) = process_one(script).await;
+        assert!(returned(&response).is_empty(), "{code}");
+        assert_refused(&aws, code);
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_no_files_makes_its_bucket_done_and_answers_the_wait() {
+    let empty = report_with(|manifest| manifest["files"] = json!([]));
+    let mut settled = the_run();
+    settled.in_progress = 0;
+    settled.task_token = Some("token".into());
+    let mut script = processor_script();
+    script[3].1 = Reply::Bytes(empty.checksum);
+    script[4].1 = Reply::Bytes(empty.manifest);
+    script.truncate(6);
+    script.extend([
+        (END, done()),
+        ("GetItem run", item(&settled)),
+        ("SendTaskSuccess token", done()),
+        (REMOVE, done()),
+        (FLAG, done()),
+    ]);
+    let (aws, response) = process_one(script).await;
+    assert!(returned(&response).is_empty());
+    let parts = aws.call(END).parts();
+    assert_eq!(
+        parts[0].condition(),
+        "attribute_exists(pk) AND attribute_not_exists(frozen_at)"
+    );
+    assert_eq!(parts[1].value(":next"), "done");
+    assert_eq!(
+        parts[1].condition(),
+        "#status = :from AND files_pending = :none"
+    );
+}
+
+#[tokio::test]
+async fn many_files_are_queued_ten_at_a_time_and_none_is_lost() {
+    let many = report_with(|manifest| {
+        let file = manifest["files"][0].clone();
+        let files: Vec<Value> = (0..23)
+            .map(|number| {
+                let mut file = file.clone();
+                file["key"] = json!(format!(
+                    "111111111111/photos/s3insights-insights-nightly/data/f{number:02}.parquet"
+                ));
+                file
+            })
+            .collect();
+        manifest["files"] = json!(files);
+    });
+    let mut script = processor_script();
+    script[3].1 = Reply::Bytes(many.checksum);
+    script[4].1 = Reply::Bytes(many.manifest);
+    script.truncate(6);
+    for number in 0..23 {
+        let name = format!("PutItem file#photos#f{number:02}");
+        script.push((Box::leak(name.into_boxed_str()), done()));
+    }
+    for _ in 0..3 {
+        script.push(("SendMessageBatch files", sent()));
+    }
+    let (aws, response) = process_one(script).await;
+    assert!(returned(&response).is_empty());
+    assert_eq!(aws.call(FLAG).value(":files"), 23);
+    let mut files: Vec<String> = aws
+        .calls("SendMessageBatch files")
+        .iter()
+        .flat_map(|call| call.json()["Entries"].as_array().unwrap().clone())
+        .map(|entry| {
+            let body: Value = serde_json::from_str(entry["MessageBody"].as_str().unwrap()).unwrap();
+            body["file"].as_str().unwrap().to_owned()
+        })
+        .collect();
+    files.sort();
+    files.dedup();
+    assert_eq!(files.len(), 23);
+}
+
+#[tokio::test]
+async fn a_file_message_that_the_queue_did_not_take_sends_the_report_back() {
+    let mut script = processor_script();
+    script[7].1 = Reply::Json(json!({ "Successful": [], "Failed": [
+        { "Id": "0", "SenderFault": false, "Code": "InternalError", "Message": "try again" },
+    ] }));
+    script.push(("ChangeMessageVisibility notifications", done()));
+    let (_, response) = process_one(script).await;
+    assert_eq!(returned(&response), ["m"]);
+}
+
+// --- inventory-file-consolidator ---------------------------------------------------------------
+
+fn file_message() -> Value {
+    json!({ "run_id": "nightly", "account_id": MEMBER, "bucket": "photos", "file": "smoke-test" })
+}
+
+fn file(report: &Report) -> InventoryFile {
+    let manifest = Manifest::parse(&report.manifest).expect("a manifest");
+    let listed = manifest.files[0].clone();
+    InventoryFile {
+        account: account(MEMBER),
+        bucket: named("photos"),
+        region: "eu-west-1".try_into().expect("a Region"),
+        report: "manifest.json".to_owned(),
+        destination_bucket: named(DESTINATION),
+        key: listed.key,
+        size: listed.size,
+        md5: listed.md5,
+        format: manifest.format,
+        schema: manifest.schema,
+        done: false,
+    }
+}
+
+fn with_files(pending: u64) -> SourceBucket {
+    let mut bucket = in_progress("photos");
+    bucket.report = Some("manifest.json".into());
+    bucket.files = Some(2);
+    bucket.files_pending = Some(pending);
+    bucket
+}
+
+pub(crate) fn consolidator_event() -> SqsEvent {
+    batch(&[message("m", 1, &file_message())])
+}
+
+/// The last file of the last bucket.
+pub(crate) fn consolidator_script() -> Vec<Line> {
+    let report = report();
+    let mut settled = the_run();
+    settled.in_progress = 0;
+    settled.task_token = Some("token".into());
+    vec![
+        ("GetItem file#photos#smoke-test", item(&file(&report))),
+        (BUCKET, item(&with_files(1))),
+        (DATA, Reply::Bytes(report.data)),
+        (ROWS, done()),
+        (TOTALS, done()),
+        (COUNT_ONE, cancelled(&["None", "ConditionalCheckFailed"])),
+        (COUNT_LAST, done()),
+        ("GetItem run", item(&settled)),
+        ("SendTaskSuccess token", done()),
+        (REMOVE, done()),
+        (FLAG, done()),
+    ]
+}
+
+async fn consolidate(script: Vec<Line>, messages: &[Value]) -> (Aws, SqsBatchResponse) {
+    let event = batch(messages);
+    let (aws, answer) = run(script, |platform| {
+        inventory_file_consolidator::handle(platform, event)
+    })
+    .await;
+    (aws, answer.unwrap())
+}
+
+async fn consolidate_one(script: Vec<Line>) -> (Aws, SqsBatchResponse) {
+    consolidate(script, &[message("m", 1, &file_message())]).await
+}
+
+#[tokio::test]
+async fn the_last_file_makes_the_bucket_done_and_the_last_bucket_ends_the_wait() {
+    let (aws, response) = consolidate_one(consolidator_script()).await;
+    assert!(returned(&response).is_empty());
+    // A file counts once its rows and totals are there.
+    aws.assert_order(ROWS, COUNT_ONE);
+    aws.assert_order(TOTALS, COUNT_ONE);
+
+    let parts = aws.call(COUNT_LAST).parts();
+    assert_eq!(parts[0].condition(), "done = :no");
+    assert_eq!(
+        parts[1].condition(),
+        "#status = :in_progress AND files_pending = :one"
+    );
+    assert_eq!(parts[1].value(":done"), "done");
+    assert_eq!(parts[1].value(":rows"), 2);
+    assert_eq!(parts[1].value(":objects"), 2);
+    assert_eq!(parts[1].value(":bytes"), 3);
+    assert_eq!(
+        parts[2].condition(),
+        "attribute_exists(pk) AND attribute_not_exists(frozen_at)"
+    );
+    assert_eq!(parts[2].value(":by"), -1);
+    assert_eq!(aws.call(TOTALS).json()["all"]["objects"], 2);
+    // S3 is kept from reporting, and billing, again.
+    let flag = aws.call(FLAG).json();
+    assert_eq!(
+        flag["ExpressionAttributeNames"]["#flag"],
+        "configuration_removed"
+    );
+}
+
+#[tokio::test]
+async fn one_of_many_files_is_counted_and_no_more() {
+    let mut script = consolidator_script();
+    script[1].1 = item(&with_files(2));
+    script[5].1 = done();
+    script.truncate(6);
+    let (aws, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+    let parts = aws.call(COUNT_ONE).parts();
+    assert_eq!(parts[0].condition(), "done = :no");
+    assert_eq!(
+        parts[1].condition(),
+        "#status = :in_progress AND files_pending > :one"
+    );
+    assert_eq!(parts[1].value(":minus_one"), -1);
+}
+
+#[tokio::test]
+async fn a_file_that_was_counted_is_only_looked_after() {
+    let mut counted = file(&report());
+    counted.done = true;
+    // Other files are still to come.
+    let script = vec![
+        ("GetItem file#photos#smoke-test", item(&counted)),
+        (BUCKET, item(&with_files(1))),
+        (BUCKET, item(&with_files(1))),
+    ];
+    let (_, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+
+    // It was the last one, and the attempt before stopped right after counting it.
+    let mut settled = the_run();
+    settled.in_progress = 0;
+    settled.task_token = Some("token".into());
+    let script = vec![
+        ("GetItem file#photos#smoke-test", item(&counted)),
+        (BUCKET, item(&finished("photos"))),
+        (BUCKET, item(&finished("photos"))),
+        ("GetItem run", item(&settled)),
+        ("SendTaskSuccess token", error(400, "TaskTimedOut")),
+        (REMOVE, error(404, "NoSuchConfiguration")),
+        (FLAG, done()),
+    ];
+    let (_, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+}
+
+#[tokio::test]
+async fn a_file_written_twice_at_once_counts_once_and_has_the_same_bytes() {
+    let (first, _) = consolidate_one(consolidator_script()).await;
+    let mut counted = file(&report());
+    counted.done = true;
+    let mut script = consolidator_script();
+    script[6].1 = cancelled(&["ConditionalCheckFailed", "None", "None"]);
+    script.truncate(7);
+    let mut done_since = finished("photos");
+    done_since.configuration_removed = true;
+    script.extend([
+        ("GetItem file#photos#smoke-test", item(&counted)),
+        (BUCKET, item(&done_since)),
+        ("GetItem run", item(&the_run())),
+        // Its rows belong to the snapshot, so they stay.
+        (BUCKET, item(&done_since)),
+        (BUCKET, item(&done_since)),
+        ("GetItem run", item(&the_run())),
+    ]);
+    let (again, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+    for key in [ROWS, TOTALS] {
+        assert_eq!(first.call(key).body, again.call(key).body, "{key}");
+    }
+}
+
+#[tokio::test]
+async fn rows_that_come_after_publication_are_deleted_again() {
+    let mut script = consolidator_script();
+    script[6].1 = cancelled(&["None", "None", "ConditionalCheckFailed"]);
+    script.truncate(7);
+    script.extend([
+        ("GetItem file#photos#smoke-test", item(&file(&report()))),
+        (BUCKET, item(&with_files(1))),
+        ("GetItem run", item(&frozen_run())),
+        (BUCKET, item(&with_files(1))),
+        ("GetItem run", item(&frozen_run())),
+        ("POST@us-east-1 consolidated?delete", deleted()),
+        (BUCKET, item(&with_files(1))),
+    ]);
+    let (aws, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+    assert!(
+        aws.call("POST@us-east-1 consolidated?delete")
+            .text()
+            .contains("bucketname=photos/smoke-test.parquet")
+    );
+}
+
+#[tokio::test]
+async fn a_count_that_meets_another_is_tried_again() {
+    let mut script = consolidator_script();
+    script.insert(5, (COUNT_ONE, cancelled(&["None", "TransactionConflict"])));
+    script.insert(
+        7,
+        (
+            COUNT_LAST,
+            cancelled(&["None", "None", "TransactionConflict"]),
+        ),
+    );
+    let (aws, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+    assert_eq!(aws.calls(COUNT_ONE).len(), 2);
+    assert_eq!(aws.calls(COUNT_LAST).len(), 2);
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_what_the_manifest_says_ends_its_bucket() {
+    let good = report();
+    let mut flipped = good.data.clone();
+    flipped[10] ^= 1;
+    let cut = good.data[..good.data.len() - 1].to_vec();
+    let garbage = b"PAR1 but no Parquet".to_vec();
+    let mut promised = file(&good);
+    promised.size = garbage.len() as u64;
+    promised.md5 = Md5Hash::of(&garbage);
+    let cases = [
+        (file(&good), flipped, "FileMismatch"),
+        (file(&good), cut, "FileMismatch"),
+        (promised, garbage, "UnreadableFile"),
+    ];
+    for (record, data, code) in cases {
+        let mut script = consolidator_script();
+        script[0].1 = item(&record);
+        script[2].1 = Reply::Bytes(data);
+        script.truncate(3);
+        script.extend(refused());
+        let (aws, response) = consolidate_one(script).await;
+        assert!(returned(&response).is_empty(), "{code}");
+        assert_refused(&aws, code);
+    }
+}
+
+#[tokio::test]
+async fn a_file_that_is_not_there_is_waited_for_and_at_last_counts_as_missing() {
+    let mut script = consolidator_script();
+    script[2].1 = error(404, "NoSuchKey");
+    script.truncate(3);
+    script.push(("GetItem run", item(&the_run())));
+    let mut early = script.clone();
+    early.push(("ChangeMessageVisibility files", done()));
+    let (_, response) = consolidate(early, &[message("m", 9, &file_message())]).await;
+    assert_eq!(returned(&response), ["m"]);
+
+    let mut missing = script.clone();
+    missing.extend(refused());
+    let (aws, response) = consolidate(missing, &[message("m", 10, &file_message())]).await;
+    assert!(returned(&response).is_empty());
+    assert_refused(&aws, "FileMissing");
+
+    // The run went on without it, and Cleanup has emptied the destination.
+    script[3].1 = item(&frozen_run());
+    let (_, response) = consolidate(script, &[message("m", 10, &file_message())]).await;
+    assert!(returned(&response).is_empty());
+}
+
+#[tokio::test]
+async fn one_bad_file_message_of_three_goes_back_alone() {
+    let mut script = consolidator_script();
+    script.extend([
+        ("ChangeMessageVisibility files", done()),
+        ("GetItem file#photos#unknown", no_item()),
+        (BUCKET, item(&with_files(1))),
+    ]);
+    let mut typo = file_message();
+    typo["files"] = json!("smoke-test");
+    let mut unknown = file_message();
+    unknown["file"] = json!("unknown");
+    let messages = [
+        message("good", 1, &file_message()),
+        message("typo", 2, &typo),
+        message("unknown", 1, &unknown),
+    ];
+    let (aws, response) = consolidate(script, &messages).await;
+    assert_eq!(returned(&response), ["typo"]);
+    let delay = aws.call("ChangeMessageVisibility files").json();
+    assert_eq!(delay["ReceiptHandle"], "receipt of typo");
+    assert_eq!(delay["VisibilityTimeout"], 10);
+}
+
+#[tokio::test]
+async fn a_configuration_that_cannot_be_removed_now_is_left_to_cleanup() {
+    let mut script = consolidator_script();
+    script[9].1 = error(403, "AccessDenied");
+    script.pop();
+    let (_, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+}
