@@ -77,16 +77,17 @@ async fn remove_table(platform: &Platform, run: &Run) -> Result<(), AwsError> {
 }
 
 async fn remove_query_results(platform: &Platform, run: &Run) -> Result<(), AwsError> {
+    let objects = platform.consolidated();
     let home = &platform.settings.consolidated_bucket;
-    let ours = format!("s3://{home}/");
-    let mut keys = Vec::new();
     for query in platform.runs().queries(&run.run_id).await? {
-        let location = query.result_location.unwrap_or_default();
-        if let Some(key) = location.strip_prefix(&ours) {
-            keys.extend([key.to_owned(), format!("{key}.metadata")]);
+        // By its id: of a query that nobody saw end no location is on record.
+        if let Some(execution_id) = &query.execution_id {
+            let prefix = naming::query_results_prefix(execution_id);
+            let keys = objects.list(home, &prefix).await?;
+            objects.delete(home, &keys).await?;
         }
     }
-    platform.consolidated().delete(home, &keys).await
+    Ok(())
 }
 
 async fn remove_snapshot(platform: &Platform, run: &Run) -> Result<(), AwsError> {

@@ -75,7 +75,16 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         if Instant::now() >= stop_at {
             return Ok(Output { finished: false });
         }
-        work.configure(batch).await?;
+        let configured = work.configure(batch).await;
+        // Whoever cleans up says first that the run is over and removes then, so that either of the
+        // two sees the other.
+        let run = platform.run(&input.run_id).await;
+        let over = run.and_then(|run| protocol::may_still_make(&run));
+        if let Err(TaskError::InvalidInput(_)) = over {
+            work.take_back(batch).await;
+        }
+        over?;
+        configured?;
     }
     Ok(Output { finished: true })
 }
@@ -116,6 +125,22 @@ impl Work<'_> {
             }
         }
         first_error.map_or(Ok(()), |error| Err(error.into()))
+    }
+
+    /// Removes what was put for a run that ended meanwhile.
+    async fn take_back(&self, buckets: &[SourceBucket]) {
+        let mut answers = futures::stream::iter(buckets)
+            .map(|bucket| async move {
+                self.source
+                    .remove_configuration(&bucket.region, &bucket.bucket, &self.configuration_id)
+                    .await
+            })
+            .buffer_unordered(CONCURRENCY);
+        while let Some(answer) = answers.next().await {
+            if let Err(error) = answer {
+                tracing::warn!(%error, "inventory configuration stays until the next Cleanup");
+            }
+        }
     }
 
     async fn put(&self, bucket: &SourceBucket) -> Result<(), AwsError> {

@@ -69,7 +69,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
 
     match advance(&platform, &run, &input.region, &name).await {
         Ok(Some(stack)) => settle(&mut destination, &stack)?,
-        Ok(None) => {}
+        Ok(None) => take_back_if_over(&platform, &input, &name).await?,
         Err(error) if error.is_passing() => return Err(error.into()),
         Err(error) => {
             destination.state = DestinationState::Failed;
@@ -123,6 +123,22 @@ async fn advance(
         .create_destination_stack(region, name, TEMPLATE, &parameters, &tags)
         .await?;
     Ok(None)
+}
+
+/// Deletes the stack that was just started when the run is over by now: whoever cleans up says so
+/// first and looks for stacks then, so that either of the two sees the other.
+async fn take_back_if_over(
+    platform: &Platform,
+    input: &Input,
+    name: &str,
+) -> Result<(), TaskError> {
+    let run = platform.run(&input.run_id).await;
+    let over = run.and_then(|run| protocol::may_still_make(&run));
+    if let Err(TaskError::InvalidInput(_)) = over {
+        tracing::warn!(region = %input.region, "the run ended meanwhile, its stack goes again");
+        platform.clients.delete_stack(&input.region, name).await?;
+    }
+    over
 }
 
 /// The accounts whose reports the destination takes: those with source buckets in the Region. The

@@ -141,6 +141,8 @@ async fn look_at(
         .await
     {
         Ok(true) => {}
+        // We removed it ourselves since the list of buckets was read.
+        Ok(false) if !awaits_report(platform, run, bucket).await? => return Ok(None),
         Ok(false) => {
             // Somebody removed it, so no report would come.
             let destination = destinations
@@ -160,6 +162,14 @@ async fn look_at(
                 source
                     .put_configuration(&bucket.region, &bucket.bucket, &delivery)
                     .await?;
+                // Whoever ends the bucket or the run says so first and removes then, so that either
+                // of the two sees the other.
+                if !awaits_report(platform, run, bucket).await? {
+                    source
+                        .remove_configuration(&bucket.region, &bucket.bucket, &id)
+                        .await?;
+                    return Ok(None);
+                }
             }
         }
         Err(error) => return ended(error, "s3:GetInventoryConfiguration").map(Some),
@@ -170,6 +180,25 @@ async fn look_at(
         Err(error) if error.class == Class::Refused && bucket.unlistable => Ok(None),
         Err(error) => ended(error, "s3:ListBucketVersions").map(Some),
     }
+}
+
+/// Whether the bucket, read anew, still waits for its report, and the run for the bucket.
+async fn awaits_report(
+    platform: &Platform,
+    run: &Run,
+    bucket: &SourceBucket,
+) -> Result<bool, AwsError> {
+    let runs = platform.runs();
+    let now = runs
+        .bucket(&run.run_id, &bucket.account, &bucket.bucket)
+        .await?;
+    let awaits =
+        now.is_some_and(|now| now.status == InventoryStatus::InProgress && now.report.is_none());
+    Ok(awaits
+        && runs
+            .run(&run.run_id)
+            .await?
+            .is_some_and(|run| run.frozen_at.is_none()))
 }
 
 fn ended(error: AwsError, permission: &str) -> Result<(InventoryStatus, Option<Reason>), AwsError> {

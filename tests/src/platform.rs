@@ -177,21 +177,6 @@ impl Platform {
         last.context("the execution was described")
     }
 
-    /// Waits until an execution of the Harvester has entered a state.
-    pub async fn has_entered(&self, execution: &str, state: &str) -> Result<()> {
-        self.eventually(&format!("{state:?} of {execution}"), async || {
-            // Asked first: what it entered before it ended is then in the history.
-            let now = self.clients.execution(execution).await?;
-            let entered = self.clients.entered_states(execution).await?;
-            if entered.iter().any(|entry| entry.state == state) {
-                return Ok(true);
-            }
-            ensure!(now.is_running(), "never entered {state:?}: {now:#?}");
-            Ok(false)
-        })
-        .await
-    }
-
     /// Stops an execution as the console does. One that has just ended stays as it is.
     pub async fn stop(&self, execution: &str) -> Result<()> {
         let config = self

@@ -1,11 +1,14 @@
+use std::time::Instant;
+
 use lambdas::{create_destination, delete_destination, empty_destination};
 use serde_json::{Value, json};
+use shared::aws::Emptied;
 use shared::error::TaskError;
 use shared::run::DestinationState;
 
 use crate::support::{
     Aws, DESTINATION, Line, deleted, destination, done, error, error_with, frozen_run, in_progress,
-    input, item, items, items_and_more, no_item, no_stack, region, run, smoke_run, stack_of,
+    input, item, items, items_and_more, named, no_item, no_stack, region, run, smoke_run, stack_of,
     stacks, the_run, versions, xml,
 };
 
@@ -51,13 +54,14 @@ pub(crate) fn create_script() -> Vec<Line> {
                  </CreateStackResult></CreateStackResponse>",
             ),
         ),
+        ("GetItem run", item(&the_run())),
         ("PutItem destination#eu-west-1", done()),
     ]
 }
 
 pub(crate) fn failed_script() -> Vec<Line> {
     let events = |events: &[(&str, &str, &str)], next: &str| {
-        let events: String = events
+        let events = events
             .iter()
             .map(|(resource, status, reason)| {
                 format!(
@@ -68,7 +72,8 @@ pub(crate) fn failed_script() -> Vec<Line> {
                      <ResourceStatusReason>{reason}</ResourceStatusReason></member>"
                 )
             })
-            .collect();
+            .collect::<Vec<_>>()
+            .concat();
         xml(format!(
             "<DescribeStackEventsResponse><DescribeStackEventsResult><StackEvents>{events}\
              </StackEvents>{next}</DescribeStackEventsResult></DescribeStackEventsResponse>"
@@ -191,6 +196,7 @@ async fn a_failed_stack_is_an_outcome_with_the_first_failure_among_its_events() 
 async fn a_region_that_refuses_the_stack_is_an_outcome() {
     let mut script = create_script();
     script[6].1 = error(403, "AccessDenied");
+    script.remove(7);
     let (aws, answer) = create(script).await;
     assert_eq!(answer.unwrap().state, DestinationState::Failed);
     let stored = &aws.calls("PutItem destination#eu-west-1")[1].item();
@@ -209,6 +215,16 @@ async fn the_destination_of_a_smoke_run_takes_reports_of_the_host_account() {
             .text()
             .contains("ParameterValue=999999999999")
     );
+}
+
+#[tokio::test]
+async fn a_stack_of_a_run_that_ended_while_it_was_started_goes_again() {
+    let mut script = create_script();
+    script[7].1 = item(&frozen_run());
+    script[8] = (DELETE, xml("<DeleteStackResponse/>"));
+    let (aws, answer) = create(script).await;
+    assert_eq!(answer.unwrap_err().name(), "InvalidInput");
+    aws.assert_order(CREATE, DELETE);
 }
 
 #[tokio::test]
@@ -309,6 +325,20 @@ async fn an_object_that_was_not_deleted_is_not_overlooked() {
     let error = answer.unwrap_err();
     assert_eq!(error.name(), "Unavailable");
     assert!(error.to_string().contains("key b"), "{error}");
+}
+
+#[tokio::test]
+async fn the_emptying_stops_in_good_order_when_its_time_is_up() {
+    let aws = Aws::scripted(vec![
+        (VERSIONS, versions(&["a"])),
+        (DELETE_OBJECTS, deleted()),
+    ]);
+    let objects = aws.clients().objects(&region("eu-west-1"));
+    let emptied = objects
+        .empty_bucket(&named(DESTINATION), Instant::now())
+        .await;
+    assert_eq!(emptied.unwrap(), Emptied::Partly);
+    aws.assert_used_up();
 }
 
 #[tokio::test]

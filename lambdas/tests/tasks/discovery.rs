@@ -91,6 +91,17 @@ async fn a_run_is_opened_by_a_conditional_write() {
 }
 
 #[tokio::test]
+async fn regions_are_known_from_every_page() {
+    let mut payload = initialize_payload();
+    payload["input"]["supported_regions"] = json!(["us-east-1", "eu-west-1"]);
+    let (_, answer) = run(initialize_script(), |platform| {
+        initialize::handle(platform, input(payload))
+    })
+    .await;
+    answer.unwrap();
+}
+
+#[tokio::test]
 async fn the_same_execution_opens_the_same_run_again() {
     let (_, first) = initialize(initialize_script()).await;
     let mut script = initialize_script();
@@ -230,7 +241,7 @@ pub(crate) fn discover_payload() -> Value {
 }
 
 fn bucket_page(buckets: &[(&str, Option<&str>)], next: Option<&str>) -> Reply {
-    let buckets: String = buckets
+    let buckets = buckets
         .iter()
         .map(|(name, region)| {
             let region = region.map_or_else(String::new, |region| {
@@ -238,7 +249,8 @@ fn bucket_page(buckets: &[(&str, Option<&str>)], next: Option<&str>) -> Reply {
             });
             format!("<Bucket><Name>{name}</Name>{region}</Bucket>")
         })
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let next = next.map_or_else(String::new, |token| {
         format!("<ContinuationToken>{token}</ContinuationToken>")
     });
@@ -258,7 +270,7 @@ pub(crate) fn discover_script() -> Vec<Line> {
             bucket_page(&[("photos", eu), ("tmp-1", eu), ("hollow", eu)], Some("p2")),
         ),
         (
-            "GET@us-east-1 ?continuation-token=p2&max-buckets=1000 as 111111111111",
+            "GET@us-east-1 ?max-buckets=1000&continuation-token=p2 as 111111111111",
             bucket_page(
                 &[
                     ("far", Some("ap-south-1")),

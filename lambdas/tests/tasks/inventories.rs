@@ -45,6 +45,8 @@ pub(crate) fn configure_script() -> Vec<Line> {
         (PUT_SECOND, done()),
         ("UpdateItem bucket#111111111111#photos", done()),
         ("UpdateItem bucket#111111111111#second", done()),
+        // Has it ended meanwhile?
+        ("GetItem run", item(&the_run())),
     ]
 }
 
@@ -131,6 +133,7 @@ async fn an_attempt_that_broke_off_is_taken_up() {
         (PUT_SECOND, done()),
         ("UpdateItem bucket#111111111111#photos", done()),
         ("UpdateItem bucket#111111111111#second", done()),
+        ("GetItem run", item(&the_run())),
     ];
     let (_, answer) = configure(script).await;
     assert!(answer.unwrap().finished);
@@ -194,12 +197,18 @@ async fn what_one_bucket_answers_is_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn a_throttled_bucket_does_not_keep_the_others_from_their_turn() {
-    let mut script = configure_script();
-    script[6].1 = error(503, "SlowDown");
-    script.remove(8);
-    let (_, answer) = configure(script).await;
-    assert_eq!(answer.unwrap_err().name(), "Throttled");
+async fn a_bucket_that_may_do_better_later_does_not_keep_the_others_from_their_turn() {
+    for (reply, name) in [
+        (error(503, "SlowDown"), "Throttled"),
+        (error(500, "InternalError"), "Unavailable"),
+        (error(409, "OperationAborted"), "Conflict"),
+    ] {
+        let mut script = configure_script();
+        script[6].1 = reply;
+        script.remove(8);
+        let (_, answer) = configure(script).await;
+        assert_eq!(answer.unwrap_err().name(), name);
+    }
 }
 
 #[tokio::test]
@@ -213,6 +222,7 @@ async fn a_failed_destination_is_the_reason_of_its_buckets() {
         ("Query destination#", items(&[failed])),
         ("Query bucket#111111111111#", items(&[discovered("photos")])),
         ("TransactWriteItems bucket#111111111111#photos", done()),
+        ("GetItem run", item(&the_run())),
     ];
     let (aws, answer) = configure(script).await;
     assert!(answer.unwrap().finished);
@@ -224,6 +234,25 @@ async fn a_failed_destination_is_the_reason_of_its_buckets() {
         reason["message"].as_str().unwrap().contains("too many"),
         "{reason}"
     );
+}
+
+#[tokio::test]
+async fn configurations_of_a_run_that_ended_meanwhile_are_taken_back() {
+    for over in [item(&frozen_run()), no_item()] {
+        let mut script = configure_script();
+        script[10].1 = over;
+        script.extend([
+            (REMOVE_PHOTOS, done()),
+            (REMOVE_SECOND, error(403, "AccessDenied")),
+            (
+                "DELETE@us-east-1 orphan?inventory&id=s3insights-insights-nightly as 111111111111",
+                error(404, "NoSuchConfiguration"),
+            ),
+        ]);
+        let (aws, answer) = configure(script).await;
+        assert_eq!(answer.unwrap_err().name(), "InvalidInput");
+        aws.assert_order(PUT_PHOTOS, REMOVE_PHOTOS);
+    }
 }
 
 #[tokio::test]
@@ -297,6 +326,7 @@ pub(crate) fn refresh_payload() -> Value {
 
 const GET_PHOTOS: &str =
     "GET@eu-west-1 photos?inventory&id=s3insights-insights-nightly as 111111111111";
+const PHOTOS: &str = "GetItem bucket#111111111111#photos";
 const LOOK_AT_PHOTOS: &str = "GET@eu-west-1 photos?versions&max-keys=1 as 111111111111";
 const END_PHOTOS: &str = "TransactWriteItems run bucket#111111111111#photos";
 
@@ -431,14 +461,55 @@ async fn a_bucket_that_never_could_be_listed_is_not_lost() {
 
 #[tokio::test]
 async fn a_configuration_that_somebody_removed_is_put_again() {
+    let open = in_progress("photos");
     let answers = vec![
         (GET_PHOTOS, error(404, "NoSuchConfiguration")),
+        (PHOTOS, item(&open)),
+        ("GetItem run", item(&the_run())),
         (PUT_PHOTOS, done()),
+        (PHOTOS, item(&open)),
+        ("GetItem run", item(&the_run())),
         (LOOK_AT_PHOTOS, versions(&["a"])),
     ];
-    let (aws, answer) = refresh(look(&in_progress("photos"), answers)).await;
+    let (aws, answer) = refresh(look(&open, answers)).await;
     assert_eq!(answer.unwrap(), WAIT_ON);
     assert!(aws.call(PUT_PHOTOS).text().contains(DESTINATION));
+}
+
+#[tokio::test]
+async fn a_configuration_that_we_removed_ourselves_is_not_put_again() {
+    let mut reported = in_progress("photos");
+    reported.report = Some("manifest".into());
+    let cases = [
+        vec![(PHOTOS, item(&finished("photos")))],
+        vec![(PHOTOS, item(&reported))],
+        vec![
+            (PHOTOS, item(&in_progress("photos"))),
+            ("GetItem run", item(&frozen_run())),
+        ],
+    ];
+    for now in cases {
+        let mut answers = vec![(GET_PHOTOS, error(404, "NoSuchConfiguration"))];
+        answers.extend(now);
+        let (_, answer) = refresh(look(&in_progress("photos"), answers)).await;
+        assert_eq!(answer.unwrap(), WAIT_ON);
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_put_for_a_bucket_that_ended_meanwhile_is_removed() {
+    let open = in_progress("photos");
+    let answers = vec![
+        (GET_PHOTOS, error(404, "NoSuchConfiguration")),
+        (PHOTOS, item(&open)),
+        ("GetItem run", item(&the_run())),
+        (PUT_PHOTOS, done()),
+        (PHOTOS, item(&finished("photos"))),
+        (REMOVE_PHOTOS, done()),
+    ];
+    let (aws, answer) = refresh(look(&open, answers)).await;
+    assert_eq!(answer.unwrap(), WAIT_ON);
+    aws.assert_order(PUT_PHOTOS, REMOVE_PHOTOS);
 }
 
 #[tokio::test]

@@ -1,6 +1,8 @@
 //! Every task against scripted answers of AWS: what it asks for, what it makes of each answer, and
 //! what a repeated attempt does. No network and no clock but the process's own.
 
+#![expect(clippy::unwrap_used, reason = "a helper that fails fails its test")]
+
 mod support;
 
 /// Invariants of the sources that no compiler checks.

@@ -52,6 +52,12 @@ where
 }
 
 fn tasks() -> Vec<Task> {
+    let mut tasks = tasks_until_publication();
+    tasks.extend(tasks_after_it());
+    tasks
+}
+
+fn tasks_until_publication() -> Vec<Task> {
     vec![
         task(
             "initialize",
@@ -78,21 +84,6 @@ fn tasks() -> Vec<Task> {
             create_destination::handle,
         ),
         task(
-            "empty-destination",
-            destinations::payload(),
-            &[destinations::empty_script],
-            empty_destination::handle,
-        ),
-        task(
-            "delete-destination",
-            destinations::payload(),
-            &[
-                destinations::delete_script,
-                destinations::delete_gone_script,
-            ],
-            delete_destination::handle,
-        ),
-        task(
             "configure-inventories",
             inventories::account_payload(),
             &[inventories::configure_script],
@@ -109,6 +100,26 @@ fn tasks() -> Vec<Task> {
             inventories::refresh_payload(),
             &[inventories::refresh_script],
             refresh_statuses::handle,
+        ),
+    ]
+}
+
+fn tasks_after_it() -> Vec<Task> {
+    vec![
+        task(
+            "empty-destination",
+            destinations::payload(),
+            &[destinations::empty_script],
+            empty_destination::handle,
+        ),
+        task(
+            "delete-destination",
+            destinations::payload(),
+            &[
+                destinations::delete_script,
+                destinations::delete_gone_script,
+            ],
+            delete_destination::handle,
         ),
         task(
             "remove-inventories",
@@ -262,11 +273,12 @@ async fn bad_task_input_is_refused_before_any_request_and_names_the_field() {
 #[tokio::test]
 async fn a_message_that_meets_a_passing_trouble_comes_back() {
     type Function = fn(Arc<Platform>, SqsEvent) -> LocalBoxFuture<'static, SqsBatchResponse>;
-    let functions: [(Function, fn() -> SqsEvent, fn() -> Vec<Line>); 2] = [
+    type Case = (Function, fn() -> SqsEvent, fn() -> Vec<Line>);
+    let functions: [Case; 2] = [
         (
             |platform, event| {
                 Box::pin(async move {
-                    inventory_object_processor::handle(platform, event)
+                    Box::pin(inventory_object_processor::handle(platform, event))
                         .await
                         .expect("fails by message")
                 })
@@ -277,7 +289,7 @@ async fn a_message_that_meets_a_passing_trouble_comes_back() {
         (
             |platform, event| {
                 Box::pin(async move {
-                    inventory_file_consolidator::handle(platform, event)
+                    Box::pin(inventory_file_consolidator::handle(platform, event))
                         .await
                         .expect("fails by message")
                 })

@@ -20,8 +20,8 @@ const LIST_STRAY: &str = "GET@us-east-1 consolidated?list-type=2&prefix=inventor
     account=111111111111/region=eu-west-1/bucketname=broken/";
 const LIST_TOTALS: &str =
     "GET@us-east-1 consolidated?list-type=2&prefix=totals/nightly/111111111111/photos/";
-const LIST_MORE_TOTALS: &str = "GET@us-east-1 consolidated?list-type=2&continuation-token=more&\
-    prefix=totals/nightly/111111111111/photos/";
+const LIST_MORE_TOTALS: &str = "GET@us-east-1 consolidated?list-type=2&\
+    prefix=totals/nightly/111111111111/photos/&continuation-token=more";
 const DELETE_OBJECTS: &str = "POST@us-east-1 consolidated?delete";
 const PUT_TOTALS: &str = "PUT@us-east-1 consolidated/totals/nightly/totals.json";
 
@@ -411,6 +411,26 @@ async fn the_rows_of_every_page_are_counted_without_the_header() {
         stored["result_location"],
         "s3://consolidated/query-results/q-1.csv"
     );
+}
+
+#[tokio::test]
+async fn a_result_too_long_to_be_read_is_counted_by_athena() {
+    let mut script = check_query_script();
+    script.truncate(2);
+    for page in 0..=200 {
+        let next = format!("behind page {page}");
+        script.push(("GetQueryResults q-1", rows(1_000, Some(&next))));
+    }
+    script.extend([
+        (
+            "GetQueryRuntimeStatistics q-1",
+            Reply::Json(json!({ "QueryRuntimeStatistics": { "Rows": { "OutputRows": 900_000 } } })),
+        ),
+        ("PutItem query#000", done()),
+    ]);
+    let (aws, answer) = check(script).await;
+    assert_eq!(answer.unwrap().state, QueryState::Succeeded);
+    assert_eq!(aws.call("PutItem query#000").item()["rows"], 900_000);
 }
 
 #[tokio::test]

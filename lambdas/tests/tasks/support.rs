@@ -10,16 +10,18 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use aws_config::retry::RetryConfig;
-use aws_config::{BehaviorVersion, Region as SdkRegion, SdkConfig};
 use aws_credential_types::Credentials;
 use aws_credential_types::provider::SharedCredentialsProvider;
+use aws_smithy_runtime_api::client::behavior_version::BehaviorVersion;
 use aws_smithy_runtime_api::client::http::{
     HttpConnector, HttpConnectorFuture, SharedHttpConnector, http_client_fn,
 };
 use aws_smithy_runtime_api::client::orchestrator::{HttpRequest, HttpResponse};
 use aws_smithy_runtime_api::client::result::ConnectorError;
 use aws_smithy_types::body::SdkBody;
+use aws_smithy_types::retry::RetryConfig;
+use aws_types::SdkConfig;
+use aws_types::sdk_config::SharedTimeSource;
 use bytes::Bytes;
 use lambdas::Platform;
 use serde::Serialize;
@@ -132,10 +134,11 @@ pub(crate) fn xml(text: impl Into<String>) -> Reply {
 
 /// `ListObjectVersions` found these keys, each with one version.
 pub(crate) fn versions(keys: &[&str]) -> Reply {
-    let versions: String = keys
+    let versions = keys
         .iter()
         .map(|key| format!("<Version><Key>{key}</Key><VersionId>v1</VersionId></Version>"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     xml(format!(
         "<ListVersionsResult>{versions}</ListVersionsResult>"
     ))
@@ -143,10 +146,11 @@ pub(crate) fn versions(keys: &[&str]) -> Reply {
 
 /// `ListObjectsV2` found these keys.
 pub(crate) fn keys(keys: &[&str]) -> Reply {
-    let contents: String = keys
+    let contents = keys
         .iter()
         .map(|key| format!("<Contents><Key>{key}</Key></Contents>"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     xml(format!("<ListBucketResult>{contents}</ListBucketResult>"))
 }
 
@@ -157,10 +161,11 @@ pub(crate) fn deleted() -> Reply {
 
 /// `DescribeStacks` found these; `None` for a next page.
 pub(crate) fn stacks(stacks: &[String], next: Option<&str>) -> Reply {
-    let members: String = stacks
+    let members = stacks
         .iter()
         .map(|stack| format!("<member>{stack}</member>"))
-        .collect();
+        .collect::<Vec<_>>()
+        .concat();
     let next = next.map_or_else(String::new, |token| {
         format!("<NextToken>{token}</NextToken>")
     });
@@ -334,9 +339,10 @@ impl Aws {
         Clients::from_config(
             SdkConfig::builder()
                 .behavior_version(BehaviorVersion::latest())
-                .region(SdkRegion::new("us-east-1"))
+                .region(aws_types::region::Region::new("us-east-1"))
                 .credentials_provider(SharedCredentialsProvider::new(credentials))
                 .retry_config(RetryConfig::disabled())
+                .time_source(SharedTimeSource::default())
                 .http_client(http)
                 .build(),
         )
@@ -402,7 +408,7 @@ where
     F: Future<Output = Result<T, TaskError>>,
 {
     let aws = Aws::scripted(script);
-    let answer = task(aws.platform()).await;
+    let answer = Box::pin(task(aws.platform())).await;
     aws.assert_used_up();
     (aws, answer)
 }

@@ -84,7 +84,8 @@ impl<'a> RunTable<'a> {
         self.get(run_id, "run").await
     }
 
-    /// All runs on record, newest first.
+    /// All runs on record, newest first. One whose record is damaged is left out: it must not keep
+    /// the others from being found.
     pub async fn runs(&self) -> Result<Vec<Run>, AwsError> {
         let mut pages = self
             .client
@@ -101,7 +102,11 @@ impl<'a> RunTable<'a> {
         let mut runs = Vec::new();
         while let Some(item) = pages.next().await {
             let item = item.map_err(|error| AwsError::new("Query of runs", &error))?;
-            runs.push(decode(item)?);
+            let key = item.get("pk").cloned();
+            match decode(item) {
+                Ok(run) => runs.push(run),
+                Err(error) => tracing::warn!(?key, %error, "the record of a run is damaged"),
+            }
         }
         Ok(runs)
     }

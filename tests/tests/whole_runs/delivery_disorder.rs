@@ -1,11 +1,11 @@
 use anyhow::{Context, Result};
-use aws_sdk_sqs::types::QueueAttributeName;
 use local_aws::inventory::Faults;
 use serde_json::json;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
 use tests::{
-    DEPLOYMENT, Platform, check_done_buckets, check_outcome, leftovers, objects_under, test,
+    DEPLOYMENT, NotificationQueue, Platform, check_done_buckets, check_outcome, leftovers,
+    objects_under, test,
 };
 
 const ACCOUNT: &str = "470000000001";
@@ -51,7 +51,7 @@ fn what_comes_twice_out_of_order_or_from_strangers_is_counted_once_or_not_at_all
         let queue = NotificationQueue::new(platform);
         queue.send(&disturbances(platform, &manifest)).await?;
         repeat_report(platform, &manifest).await?;
-        queue.is_worked_off(platform).await?;
+        queue.is_worked_off().await?;
         // Told of before it is there: it is looked for again, later.
         queue
             .send(&[created(
@@ -174,52 +174,4 @@ async fn repeat_report(platform: &Platform, manifest: &str) -> Result<()> {
             .await?;
     }
     Ok(())
-}
-
-struct NotificationQueue<'a> {
-    client: aws_sdk_sqs::Client,
-    url: &'a str,
-}
-
-impl<'a> NotificationQueue<'a> {
-    fn new(platform: &'a Platform) -> Self {
-        let aws = &platform.aws;
-        let config = aws.sdk_config(&aws.host_account_id, &aws.region);
-        Self {
-            client: aws_sdk_sqs::Client::new(&config),
-            url: platform.output("NotificationQueueUrl"),
-        }
-    }
-
-    async fn send(&self, bodies: &[String]) -> Result<()> {
-        for body in bodies {
-            let message = self.client.send_message().queue_url(self.url);
-            message.message_body(body).send().await?;
-        }
-        Ok(())
-    }
-
-    /// Waits until no message is waiting or being worked on.
-    async fn is_worked_off(&self, platform: &Platform) -> Result<()> {
-        let names = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        platform
-            .eventually("the end of all messages", async || {
-                let answer = self
-                    .client
-                    .get_queue_attributes()
-                    .queue_url(self.url)
-                    .set_attribute_names(Some(names.to_vec()))
-                    .send()
-                    .await?;
-                let attributes = answer.attributes().context("a queue has attributes")?;
-                Ok(names
-                    .iter()
-                    .all(|name| attributes.get(name).map(String::as_str) == Some("0")))
-            })
-            .await
-    }
 }

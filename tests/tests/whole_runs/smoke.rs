@@ -1,8 +1,9 @@
 use anyhow::{Context, Result};
-use aws_sdk_sqs::types::QueueAttributeName;
 use serde_json::{Value, json};
 use shared::run::{Outcome, QueryState};
-use tests::{DEPLOYMENT, Ended, Platform, check_outcome, leftovers, objects_under, test};
+use tests::{
+    DEPLOYMENT, Ended, NotificationQueue, Platform, check_outcome, leftovers, objects_under, test,
+};
 
 fn estate(account: &str, prefix: &str) -> String {
     format!(
@@ -127,44 +128,4 @@ fn a_smoke_run_fails_and_names_the_region_whose_path_is_broken() {
         }
         check_nothing_stays(platform, &ended, account).await
     });
-}
-
-struct NotificationQueue<'a> {
-    client: aws_sdk_sqs::Client,
-    url: &'a str,
-}
-
-impl<'a> NotificationQueue<'a> {
-    fn new(platform: &'a Platform) -> Self {
-        let aws = &platform.aws;
-        let config = aws.sdk_config(&aws.host_account_id, &aws.region);
-        Self {
-            client: aws_sdk_sqs::Client::new(&config),
-            url: platform.output("NotificationQueueUrl"),
-        }
-    }
-
-    async fn policy(&self) -> Result<String> {
-        let answer = self
-            .client
-            .get_queue_attributes()
-            .queue_url(self.url)
-            .attribute_names(QueueAttributeName::Policy)
-            .send()
-            .await?;
-        let policy = answer
-            .attributes()
-            .and_then(|attributes| attributes.get(&QueueAttributeName::Policy));
-        Ok(policy.context("the queue has a policy")?.clone())
-    }
-
-    async fn set_policy(&self, policy: &str) -> Result<()> {
-        self.client
-            .set_queue_attributes()
-            .queue_url(self.url)
-            .attributes(QueueAttributeName::Policy, policy)
-            .send()
-            .await?;
-        Ok(())
-    }
 }

@@ -1,4 +1,4 @@
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use aws_sdk_dynamodb::types::AttributeValue;
 use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::{Value, json};
@@ -31,53 +31,77 @@ accounts:
 const PROMPT: &str = "440000000001";
 const HELD: &str = "440000000002";
 
+/// A state, and how one sees in the history that an execution is in it. Of states inside a map or a
+/// branch the history holds the tasks only.
+#[derive(Debug, Clone)]
+struct Moment {
+    state: String,
+    /// The outermost state it is in, or it itself.
+    outermost: String,
+    sign: Sign,
+}
+
+#[derive(Debug, Clone)]
+enum Sign {
+    /// The outermost state was entered.
+    Entered,
+    /// Since then, a task with this resource was scheduled.
+    Scheduled(String),
+    /// Since then, a task ended: a wait follows it.
+    Succeeded,
+}
+
 /// One execution to be stopped.
 #[derive(Debug)]
 struct Case {
     run_id: String,
-    /// The state it is stopped in.
-    state: String,
-    /// Whether it waits for reports there.
-    is_waiting: bool,
+    /// When it is stopped.
+    moment: Moment,
     /// How Cleanup is asked.
     cleanup: Value,
     /// Whether the run's own record is lost before Cleanup.
     loses_record: bool,
 }
 
-/// States in which time passes. Children of distributed maps are executions of their own and stop
-/// with the map.
-fn lasting_states(scope: &Value, found: &mut Vec<String>) {
+/// States in which time passes. Children of distributed maps are executions of their own, and go on
+/// when the Harvester is stopped.
+fn moments(scope: &Value, outermost: Option<&str>, found: &mut Vec<Moment>) {
     let states = scope["States"].as_object().expect("a scope has states");
     for (name, state) in states {
-        if ["Task", "Wait", "Map", "Parallel"]
-            .iter()
-            .any(|kind| state["Type"] == *kind)
-        {
-            found.push(name.clone());
-        }
+        let sign = match (outermost, state["Type"].as_str()) {
+            (None, Some("Task" | "Wait" | "Map" | "Parallel")) => Some(Sign::Entered),
+            (Some(_), Some("Task")) => {
+                let resource = state["Resource"].as_str().unwrap_or_default();
+                Some(Sign::Scheduled(resource.replace("${AWSPartition}", "aws")))
+            }
+            (Some(_), Some("Wait")) => Some(Sign::Succeeded),
+            _ => None,
+        };
+        let outermost = outermost.unwrap_or(name);
+        found.extend(sign.map(|sign| Moment {
+            state: name.clone(),
+            outermost: outermost.to_owned(),
+            sign,
+        }));
         if state["ItemProcessor"]["ProcessorConfig"]["Mode"] == "INLINE" {
-            lasting_states(&state["ItemProcessor"], found);
+            moments(&state["ItemProcessor"], Some(outermost), found);
         }
         for branch in state["Branches"].as_array().into_iter().flatten() {
-            lasting_states(branch, found);
+            moments(branch, Some(outermost), found);
         }
     }
 }
 
 fn cases() -> Result<Vec<Case>> {
     let machine: Value = serde_json::from_str(HARVESTER)?;
-    let mut states = Vec::new();
-    lasting_states(&machine, &mut states);
-    let mut waiting = vec![WAITING.to_owned()];
-    for branch in machine["States"][WAITING]["Branches"]
-        .as_array()
-        .context("the waiting state has branches")?
-    {
-        lasting_states(branch, &mut waiting);
+    let mut found = Vec::new();
+    moments(&machine, None, &mut found);
+    let without_record = found.len();
+    for state in [WAITING, "Publish snapshot"] {
+        let moment = found.iter().find(|moment| moment.state == state);
+        found.push(moment.context("the machine has the state")?.clone());
     }
-    // By the number of the case, and by the name of its run.
-    let case = |number: usize, state: &str, loses_record: bool| {
+    let case = |(number, moment): (usize, Moment)| {
         let run_id = format!("stopping{number}");
         let cleanup = if number % 3 == 0 {
             json!({"manual_cleanup": true})
@@ -85,22 +109,49 @@ fn cases() -> Result<Vec<Case>> {
             json!({"run_id": run_id})
         };
         Case {
-            state: state.to_owned(),
-            is_waiting: waiting.iter().any(|name| name == state),
-            cleanup,
             run_id,
-            loses_record,
+            moment,
+            cleanup,
+            loses_record: number >= without_record,
         }
     };
-    let mut cases: Vec<Case> = states
-        .iter()
-        .enumerate()
-        .map(|(number, state)| case(number, state, false))
-        .collect();
-    for state in [WAITING, "Publish snapshot"] {
-        cases.push(case(cases.len(), state, true));
-    }
-    Ok(cases)
+    Ok(found.into_iter().enumerate().map(case).collect())
+}
+
+/// Waits until an execution is in a state; it must not end before.
+async fn reached(platform: &Platform, execution: &str, moment: &Moment) -> Result<()> {
+    let aws = &platform.aws;
+    let sfn = aws_sdk_sfn::Client::new(&aws.sdk_config(&aws.host_account_id, &aws.region));
+    platform
+        .eventually(&format!("{moment:?} of {execution}"), async || {
+            // Asked first: what happened before its end is then in the history.
+            let now = platform.clients.execution(execution).await?;
+            let events: Vec<_> = sfn
+                .get_execution_history()
+                .execution_arn(execution)
+                .into_paginator()
+                .items()
+                .send()
+                .try_collect()
+                .await?;
+            let mut since = events.iter().skip_while(|event| {
+                let entered = event.state_entered_event_details();
+                entered.is_none_or(|details| details.name() != moment.outermost)
+            });
+            let is_there = match &moment.sign {
+                Sign::Entered => since.next().is_some(),
+                Sign::Scheduled(resource) => since.any(|event| {
+                    let scheduled = event.task_scheduled_event_details();
+                    scheduled.is_some_and(|details| details.resource() == resource)
+                }),
+                Sign::Succeeded => {
+                    since.any(|event| event.task_succeeded_event_details().is_some())
+                }
+            };
+            ensure!(is_there || now.is_running(), "never reached: {now:#?}");
+            Ok(is_there)
+        })
+        .await
 }
 
 #[test]
@@ -113,7 +164,7 @@ fn an_execution_stopped_in_any_state_leaves_nothing_after_cleanup() {
             .map(|case| async move {
                 stop_and_clean_up(platform, case)
                     .await
-                    .with_context(|| format!("stopped in {:?}: {case:?}", case.state))
+                    .with_context(|| format!("{case:?}"))
             })
             .buffer_unordered(AT_ONCE)
             .try_collect::<Vec<()>>()
@@ -123,14 +174,15 @@ fn an_execution_stopped_in_any_state_leaves_nothing_after_cleanup() {
 }
 
 async fn stop_and_clean_up(platform: &Platform, case: &Case) -> Result<()> {
-    let account = if case.is_waiting { HELD } else { PROMPT };
+    let is_waiting = case.moment.outermost == WAITING;
+    let account = if is_waiting { HELD } else { PROMPT };
     let mut input = platform.input(&[account]);
     input["run_id"] = json!(case.run_id);
     input["status_refresh_minutes"] = json!(1);
-    input["is_smoke_test"] = json!(case.state == "Seed smoke test");
+    input["is_smoke_test"] = json!(case.moment.state == "Seed smoke test");
     input["athena_queries"] = json!([{"catalog": "storage-by-bucket"}]);
     let execution = platform.start_harvester(&input).await?;
-    platform.has_entered(&execution, &case.state).await?;
+    reached(platform, &execution, &case.moment).await?;
     platform.stop(&execution).await?;
     let stopped = platform.ended(&execution).await?;
     assert_eq!(stopped.status, "ABORTED", "{case:?}: {stopped:#?}");
@@ -155,10 +207,10 @@ async fn stop_and_clean_up(platform: &Platform, case: &Case) -> Result<()> {
     }
     // Stopped in its first state, it may not have got as far as a record.
     let Some(run) = run else {
-        assert_eq!(case.state, "Initialize");
+        assert_eq!(case.moment.state, "Initialize");
         return Ok(());
     };
-    if case.state != "Initialize" {
+    if case.moment.state != "Initialize" {
         assert!(run.cleaned_up_at.is_some(), "{case:?}: {run:#?}");
         assert!(run.outcome.is_some(), "{case:?}: {run:#?}");
     }
