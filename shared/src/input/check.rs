@@ -1,0 +1,570 @@
+//! Checking a run input as it came: every problem in one answer, each with its field path.
+
+use jiff::Timestamp;
+use serde_json::{Map, Value};
+use sha2::{Digest, Sha256};
+
+use super::{
+    AccountInput, DEFAULT_DATABASE, DEFAULT_INVENTORY_TIMEOUT_MINUTES,
+    DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES, DEFAULT_STATUS_REFRESH_MINUTES, QueryInput, RunInput,
+};
+use crate::catalogue::{self, TABLE_PLACEHOLDER};
+use crate::ids::{AccountId, BucketName, Region, RunId};
+
+/// SES takes at most 50 recipients in one message.
+const MAX_RECIPIENTS: usize = 50;
+/// Athena's limit on the text of a query, in bytes.
+const MAX_QUERY_BYTES: usize = 262_144;
+const MAX_QUERIES: usize = 200;
+
+/// Every field that a run input may have.
+pub const FIELDS: &[&str] = &[
+    "run_id",
+    "accounts",
+    "athena_database_name",
+    "athena_table_name",
+    "is_smoke_test",
+    "athena_queries",
+    "sender_email_address",
+    "recipient_email_addresses",
+    "supported_regions",
+    "inventory_timeout_minutes",
+    "status_refresh_minutes",
+];
+
+/// What the check needs to know of the world.
+#[derive(Debug, Clone)]
+pub struct Surroundings<'a> {
+    /// Regions enabled in the host account.
+    pub enabled_regions: &'a [Region],
+    /// Identifies the execution that was started with this input.
+    pub execution_arn: &'a str,
+    /// When that execution started.
+    pub started_at: Timestamp,
+}
+
+/// Something wrong, or doubtful, with one field.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The field, such as `accounts[1].id`.
+    pub path: String,
+    /// What is wrong with it and what is accepted.
+    pub message: String,
+}
+
+impl std::fmt::Display for Problem {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(formatter, "{}: {}", self.path, self.message)
+    }
+}
+
+/// All problems as one message, a line each.
+pub fn describe(problems: &[Problem]) -> String {
+    let lines: Vec<String> = problems
+        .iter()
+        .map(|problem| format!("- {problem}"))
+        .collect();
+    format!(
+        "the run input has {} problem(s):\n{}",
+        problems.len(),
+        lines.join("\n")
+    )
+}
+
+/// A run input that passed, and what the summary should warn of.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Checked {
+    /// The input with its defaults.
+    pub input: RunInput,
+    /// Doubtful, yet accepted.
+    pub warnings: Vec<Problem>,
+}
+
+/// Checks a run input as it came. Whether the table exists is not known here; `initialize` adds
+/// that.
+///
+/// # Errors
+/// Every problem found, in the order of the fields.
+pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Vec<Problem>> {
+    let mut check = Check::default();
+    let Value::Object(fields) = raw else {
+        check.problem(
+            "input",
+            format!("must be a JSON object, found {}", kind(raw)),
+        );
+        return Err(check.problems);
+    };
+    for name in fields
+        .keys()
+        .filter(|name| !FIELDS.contains(&name.as_str()))
+    {
+        check.problem(
+            name,
+            format!("unknown field; accepted are {}", FIELDS.join(", ")),
+        );
+    }
+
+    let run_id = match check.text(fields, "run_id") {
+        Some(text) => check.parse::<RunId>("run_id", &text),
+        None => Some(derived_run_id(surroundings)),
+    };
+    let accounts = check.accounts(fields.get("accounts"));
+    let database = check
+        .identifier(fields, "athena_database_name")
+        .unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
+    let table = check.identifier(fields, "athena_table_name");
+    let is_smoke_test = check.flag(fields, "is_smoke_test");
+    let queries = check.queries(fields.get("athena_queries"));
+    let sender = check.sender(fields);
+    let recipients = check.recipients(fields.get("recipient_email_addresses"));
+    let regions = check.regions(
+        fields.get("supported_regions"),
+        surroundings.enabled_regions,
+    );
+    let default_timeout = if is_smoke_test {
+        DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES
+    } else {
+        DEFAULT_INVENTORY_TIMEOUT_MINUTES
+    };
+    let timeout = check.minutes(fields, "inventory_timeout_minutes", default_timeout, 20_160);
+    let refresh = check.minutes(
+        fields,
+        "status_refresh_minutes",
+        DEFAULT_STATUS_REFRESH_MINUTES,
+        1_440,
+    );
+
+    match run_id {
+        Some(run_id) if check.problems.is_empty() => Ok(Checked {
+            input: RunInput {
+                athena_table_name: table.unwrap_or_else(|| format!("inventory_{run_id}")),
+                run_id,
+                accounts,
+                athena_database_name: database,
+                is_smoke_test,
+                athena_queries: queries,
+                sender_email_address: sender,
+                recipient_email_addresses: recipients,
+                supported_regions: regions,
+                inventory_timeout_minutes: timeout,
+                status_refresh_minutes: refresh,
+            },
+            warnings: check.warnings,
+        }),
+        _ => Err(check.problems),
+    }
+}
+
+/// A run id from the start of the execution to the second, and four digits of a hash of the
+/// execution so that two of the same second differ. A repeated attempt derives the same.
+fn derived_run_id(surroundings: &Surroundings<'_>) -> RunId {
+    let hash = Sha256::digest(surroundings.execution_arn.as_bytes());
+    let second = surroundings.started_at.strftime("%y%m%d%H%M%S");
+    RunId::try_from(format!("{second}{:02x}{:02x}", hash[0], hash[1]))
+        .expect("twelve digits and four hexadecimal digits keep the rules of a run id")
+}
+
+fn kind(value: &Value) -> &'static str {
+    match value {
+        Value::Null => "null",
+        Value::Bool(_) => "a boolean",
+        Value::Number(_) => "a number",
+        Value::String(_) => "a text",
+        Value::Array(_) => "a list",
+        Value::Object(_) => "an object",
+    }
+}
+
+#[derive(Default)]
+struct Check {
+    problems: Vec<Problem>,
+    warnings: Vec<Problem>,
+}
+
+impl Check {
+    fn problem(&mut self, path: &str, message: impl Into<String>) {
+        self.problems.push(Problem {
+            path: path.to_owned(),
+            message: message.into(),
+        });
+    }
+
+    /// A text field; `None` when it is left out or null.
+    fn text(&mut self, fields: &Map<String, Value>, name: &str) -> Option<String> {
+        match fields.get(name)? {
+            Value::Null => None,
+            Value::String(text) => Some(text.clone()),
+            other => {
+                self.problem(name, format!("must be a text, found {}", kind(other)));
+                None
+            }
+        }
+    }
+
+    fn parse<T>(&mut self, path: &str, text: &str) -> Option<T>
+    where
+        T: for<'a> TryFrom<&'a str, Error = crate::ids::InvalidId>,
+    {
+        T::try_from(text)
+            .map_err(|invalid| self.problem(path, invalid.to_string()))
+            .ok()
+    }
+
+    fn flag(&mut self, fields: &Map<String, Value>, name: &str) -> bool {
+        match fields.get(name) {
+            None | Some(Value::Null) => false,
+            Some(Value::Bool(flag)) => *flag,
+            Some(other) => {
+                self.problem(
+                    name,
+                    format!("must be true or false, found {}", kind(other)),
+                );
+                false
+            }
+        }
+    }
+
+    fn minutes(&mut self, fields: &Map<String, Value>, name: &str, default: u32, most: u32) -> u32 {
+        let given = match fields.get(name) {
+            None | Some(Value::Null) => return default,
+            Some(given) => given,
+        };
+        match given
+            .as_u64()
+            .and_then(|minutes| u32::try_from(minutes).ok())
+        {
+            Some(minutes) if (1..=most).contains(&minutes) => minutes,
+            _ => {
+                self.problem(
+                    name,
+                    format!("{given} is not a whole number from 1 to {most}"),
+                );
+                default
+            }
+        }
+    }
+
+    /// The elements of a list; a missing, null or wrong list has none.
+    fn list<'a>(&mut self, value: Option<&'a Value>, path: &str) -> &'a [Value] {
+        match value {
+            None | Some(Value::Null) => &[],
+            Some(Value::Array(elements)) => elements,
+            Some(other) => {
+                self.problem(path, format!("must be a list, found {}", kind(other)));
+                &[]
+            }
+        }
+    }
+
+    fn accounts(&mut self, value: Option<&Value>) -> Vec<AccountInput> {
+        let elements = self.list(value, "accounts");
+        if elements.is_empty() && !matches!(value, Some(other) if !other.is_array()) {
+            self.problem("accounts", "must name at least one account");
+        }
+        let mut accounts: Vec<AccountInput> = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            let path = format!("accounts[{index}]");
+            let Value::Object(fields) = element else {
+                self.problem(
+                    &path,
+                    format!(
+                        "must be an object such as {{\"id\": \"123456789012\"}}, found {}",
+                        kind(element)
+                    ),
+                );
+                continue;
+            };
+            for name in fields
+                .keys()
+                .filter(|name| !["id", "exclude"].contains(&name.as_str()))
+            {
+                self.problem(
+                    &format!("{path}.{name}"),
+                    "unknown field; accepted are id, exclude",
+                );
+            }
+            let exclude = self.exclusions(fields.get("exclude"), &format!("{path}.exclude"));
+            let id_path = format!("{path}.id");
+            let id = match fields.get("id") {
+                Some(Value::String(text)) => self.parse::<AccountId>(&id_path, text),
+                Some(Value::Number(number)) => {
+                    self.problem(
+                        &id_path,
+                        format!(
+                            "must be a text: put quotes around {number}, or leading zeros are lost"
+                        ),
+                    );
+                    None
+                }
+                _ => {
+                    self.problem(&id_path, format!("must be {}", AccountId::EXPECTED));
+                    None
+                }
+            };
+            if let Some(id) = id {
+                if let Some(first) = accounts.iter().position(|account| account.id == id) {
+                    self.problem(
+                        &id_path,
+                        format!("{id} is already named by accounts[{first}].id"),
+                    );
+                }
+                accounts.push(AccountInput { id, exclude });
+            }
+        }
+        accounts
+    }
+
+    fn exclusions(&mut self, value: Option<&Value>, path: &str) -> Vec<String> {
+        let mut patterns = Vec::new();
+        for (index, element) in self.list(value, path).iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            match element {
+                Value::String(pattern) if is_bucket_pattern(pattern) => {
+                    patterns.push(pattern.clone());
+                }
+                Value::String(pattern) => self.problem(
+                    &path,
+                    format!(
+                        "{pattern:?} is not {}, in which * may stand for any text",
+                        BucketName::EXPECTED
+                    ),
+                ),
+                other => self.problem(&path, format!("must be a text, found {}", kind(other))),
+            }
+        }
+        patterns
+    }
+
+    /// A database or table name.
+    fn identifier(&mut self, fields: &Map<String, Value>, name: &str) -> Option<String> {
+        let text = self.text(fields, name)?;
+        if is_identifier(&text) {
+            return Some(text);
+        }
+        self.problem(
+            name,
+            format!("{text:?} is not a name: 1 to 255 of a-z, 0-9 and _, the first a letter"),
+        );
+        None
+    }
+
+    fn queries(&mut self, value: Option<&Value>) -> Vec<QueryInput> {
+        let elements = self.list(value, "athena_queries");
+        if elements.len() > MAX_QUERIES {
+            self.problem(
+                "athena_queries",
+                format!(
+                    "{} queries; at most {MAX_QUERIES} are accepted",
+                    elements.len()
+                ),
+            );
+            return Vec::new();
+        }
+        let mut queries = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            queries.extend(self.query(element, &format!("athena_queries[{index}]")));
+        }
+        queries
+    }
+
+    fn query(&mut self, element: &Value, path: &str) -> Option<QueryInput> {
+        const SHAPES: &str = "{\"name\": …, \"query\": …} or {\"catalog\": …}";
+        let Value::Object(fields) = element else {
+            self.problem(path, format!("must be {SHAPES}, found {}", kind(element)));
+            return None;
+        };
+        for name in fields
+            .keys()
+            .filter(|name| !["name", "query", "catalog"].contains(&name.as_str()))
+        {
+            self.problem(
+                &format!("{path}.{name}"),
+                format!("unknown field; a query is {SHAPES}"),
+            );
+        }
+        if let Some(catalog) = fields.get("catalog") {
+            if fields.contains_key("query") {
+                self.problem(
+                    path,
+                    format!("has both catalog and query; a query is {SHAPES}"),
+                );
+            }
+            let known = || {
+                catalogue::all()
+                    .iter()
+                    .map(|query| query.id)
+                    .collect::<Vec<_>>()
+                    .join(", ")
+            };
+            return match catalog.as_str() {
+                Some(id) if catalogue::find(id).is_some() => Some(QueryInput::Catalog {
+                    catalog: id.to_owned(),
+                }),
+                _ => {
+                    self.problem(
+                        &format!("{path}.catalog"),
+                        format!("{catalog} is not in the catalogue, which has {}", known()),
+                    );
+                    None
+                }
+            };
+        }
+        let mut part = |name: &str| match fields.get(name) {
+            Some(Value::String(text)) if !text.trim().is_empty() => Some(text.clone()),
+            _ => {
+                self.problem(
+                    &format!("{path}.{name}"),
+                    format!("must be a text; a query is {SHAPES}"),
+                );
+                None
+            }
+        };
+        let (name, query) = (part("name"), part("query"));
+        let (name, query) = (name?, query?);
+        if name.chars().count() > 200 {
+            self.problem(&format!("{path}.name"), "must have at most 200 characters");
+        }
+        if query.len() > MAX_QUERY_BYTES {
+            self.problem(
+                &format!("{path}.query"),
+                format!(
+                    "has {} bytes; Athena takes at most {MAX_QUERY_BYTES}",
+                    query.len()
+                ),
+            );
+        }
+        if !query.contains(TABLE_PLACEHOLDER) {
+            self.warnings.push(Problem {
+                path: format!("{path}.query"),
+                message: format!(
+                    "does not hold {TABLE_PLACEHOLDER}, so it does not read this run's snapshot"
+                ),
+            });
+        }
+        Some(QueryInput::Sql { name, query })
+    }
+
+    fn sender(&mut self, fields: &Map<String, Value>) -> String {
+        let name = "sender_email_address";
+        match fields.get(name) {
+            Some(Value::String(address)) if is_email_address(address) => return address.clone(),
+            Some(Value::String(address)) => {
+                self.problem(name, format!("{address:?} is not an email address"));
+            }
+            None | Some(Value::Null) => {
+                self.problem(name, "must be the email address the summary is sent from");
+            }
+            Some(other) => self.problem(name, format!("must be a text, found {}", kind(other))),
+        }
+        String::new()
+    }
+
+    fn recipients(&mut self, value: Option<&Value>) -> Vec<String> {
+        let path = "recipient_email_addresses";
+        let elements = self.list(value, path);
+        if elements.is_empty()
+            && !matches!(value, Some(other) if !other.is_array() && !other.is_null())
+        {
+            self.problem(path, "must name at least one recipient");
+        }
+        if elements.len() > MAX_RECIPIENTS {
+            self.problem(
+                path,
+                format!(
+                    "{} recipients; SES takes at most {MAX_RECIPIENTS}",
+                    elements.len()
+                ),
+            );
+        }
+        let mut recipients = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            match element {
+                Value::String(address) if is_email_address(address) => {
+                    recipients.push(address.clone());
+                }
+                other => self.problem(
+                    &format!("{path}[{index}]"),
+                    format!("{other} is not an email address"),
+                ),
+            }
+        }
+        recipients
+    }
+
+    fn regions(&mut self, value: Option<&Value>, enabled: &[Region]) -> Option<Vec<Region>> {
+        let path = "supported_regions";
+        let elements = match value {
+            None | Some(Value::Null) => return None,
+            given => self.list(given, path),
+        };
+        if elements.is_empty() && matches!(value, Some(Value::Array(_))) {
+            self.problem(
+                path,
+                "must name at least one Region, or be left out for every Region",
+            );
+        }
+        let mut regions: Vec<Region> = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let region = match element {
+                Value::String(text) => self.parse::<Region>(&path, text),
+                other => {
+                    self.problem(&path, format!("must be a text, found {}", kind(other)));
+                    None
+                }
+            };
+            match region {
+                Some(region) if !enabled.contains(&region) => {
+                    let names: Vec<&str> = enabled.iter().map(Region::as_str).collect();
+                    self.problem(
+                        &path,
+                        format!(
+                            "{region} is not a Region enabled in the host account, which has {}",
+                            names.join(", ")
+                        ),
+                    );
+                }
+                Some(region) if regions.contains(&region) => {}
+                Some(region) => regions.push(region),
+                None => {}
+            }
+        }
+        Some(regions)
+    }
+}
+
+/// Whether a text may name a database or table. Athena lower-cases names and needs quotes around
+/// others; a strict pattern also keeps them from being anything but a name.
+pub fn is_identifier(text: &str) -> bool {
+    let mut bytes = text.bytes();
+    text.len() <= 255
+        && bytes.next().is_some_and(|b| b.is_ascii_lowercase())
+        && bytes.all(|b| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'_')
+}
+
+fn is_bucket_pattern(pattern: &str) -> bool {
+    !pattern.is_empty()
+        && pattern.len() <= 255
+        && pattern
+            .bytes()
+            .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
+}
+
+/// Whether SES may take it: one `@`, an ASCII local part, a domain with a dot, nothing that could
+/// end a header line.
+fn is_email_address(text: &str) -> bool {
+    let Some((local, domain)) = text.rsplit_once('@') else {
+        return false;
+    };
+    let plain = |part: &str| {
+        part.chars()
+            .all(|c| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c))
+    };
+    (1..=64).contains(&local.len())
+        && local.is_ascii()
+        && plain(local)
+        && plain(domain)
+        && domain.len() <= 255
+        && domain.contains('.')
+        && domain.split('.').all(|label| !label.is_empty())
+}
