@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::future::Future;
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::sync::LazyLock;
 use std::time::{Duration, Instant};
@@ -73,9 +74,9 @@ pub struct Ended {
 impl Platform {
     async fn start() -> Result<Self> {
         let repository = repository();
-        let root = repository
-            .join("target/whole-runs")
-            .join(std::process::id().to_string());
+        let folder = repository.join("target/whole-runs");
+        remove_ended(&folder);
+        let root = folder.join(std::process::id().to_string());
         let aws = LocalAws::start(StartOptions::new(&root), |step| eprintln!("{step}")).await?;
         let parameters = BTreeMap::from([("ExternalId".to_owned(), EXTERNAL_ID.to_owned())]);
         let outputs = aws
@@ -326,6 +327,19 @@ fn repository() -> PathBuf {
         .to_owned()
 }
 
+/// Removes what earlier processes left, logs and unpacked functions: nothing ends a static, so no
+/// process does it for itself. One that still runs holds its lock.
+fn remove_ended(folder: &Path) {
+    let roots = std::fs::read_dir(folder).into_iter().flatten().flatten();
+    for root in roots.map(|root| root.path()) {
+        let lock = std::fs::File::open(root.join("lock"));
+        if lock.is_ok_and(|lock| lock.try_lock().is_ok()) {
+            // What cannot be removed is in nobody's way.
+            let _ = std::fs::remove_dir_all(root);
+        }
+    }
+}
+
 /// The folder of the functions' binaries, beside the test binary's own.
 fn binaries() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
@@ -337,5 +351,28 @@ fn binaries() -> Result<PathBuf> {
         folder.join("initialize").is_file(),
         "the functions are not built: run `cargo test --workspace` or `cargo build --workspace`"
     );
+    if let Some(newer) = newer_source(&folder.join("initialize")) {
+        // Past the capture of the tests' output, which shows nothing of tests that pass.
+        let _ = writeln!(
+            std::io::stderr(),
+            "the functions are older than {newer}, which one test target alone does not build: \
+             run `cargo build --workspace`"
+        );
+    }
     Ok(folder.to_owned())
+}
+
+/// A source that was changed since a binary was built from it, by the list that Cargo keeps beside
+/// the binary.
+fn newer_source(binary: &Path) -> Option<String> {
+    let built = binary.metadata().ok()?.modified().ok()?;
+    let list = std::fs::read_to_string(binary.with_extension("d")).ok()?;
+    let (_, sources) = list.split_once(": ")?;
+    let is_newer = |source: &&str| {
+        let changed = Path::new(source)
+            .metadata()
+            .and_then(|file| file.modified());
+        changed.is_ok_and(|changed| changed > built)
+    };
+    sources.split_whitespace().find(is_newer).map(str::to_owned)
 }

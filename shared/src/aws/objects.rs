@@ -126,20 +126,24 @@ impl Objects {
     }
 
     /// Deletes every object, version, delete marker and unfinished upload of a bucket until it is
-    /// empty or `stop_at` has come.
+    /// empty or `stop_at` has come. A bucket that is not there is empty.
     pub async fn empty_bucket(
         &self,
         bucket: &BucketName,
         stop_at: Instant,
     ) -> Result<Emptied, AwsError> {
-        match empty_versions(&self.s3, bucket, stop_at).await {
-            Ok(Emptied::Partly) => return Ok(Emptied::Partly),
-            Ok(Emptied::Whole) => {}
-            Err(error) if error.is_missing() => return Ok(Emptied::Whole),
-            Err(error) => return Err(error),
+        let emptied = async {
+            let emptied = empty_versions(&self.s3, bucket, stop_at).await?;
+            if emptied == Emptied::Whole {
+                abort_uploads(&self.s3, bucket).await?;
+            }
+            Ok(emptied)
+        };
+        match emptied.await {
+            // Never made, or deleted under way by another Cleanup.
+            Err(error) if AwsError::is_missing(&error) => Ok(Emptied::Whole),
+            emptied => emptied,
         }
-        abort_uploads(&self.s3, bucket).await?;
-        Ok(Emptied::Whole)
     }
 
     /// Whether a bucket holds no version and no delete marker; a bucket that is not there holds none.

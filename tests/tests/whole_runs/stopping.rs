@@ -11,7 +11,7 @@ const HARVESTER: &str = include_str!("../../../state-machines/harvester.asl.json
 /// The state that waits for the reports, with everything in it.
 const WAITING: &str = "Wait for the inventory reports";
 /// Executions at the same time.
-const AT_ONCE: usize = 5;
+const AT_ONCE: usize = 8;
 
 /// Reports of one account come at once, those of the other never.
 const ESTATE: &str = r#"
@@ -28,6 +28,14 @@ accounts:
         objects: [{pattern: "a/{n}", count: 10}]
         faults: {hold: true}
 "#;
+/// For the rule alone.
+const ESTATE_OF_THE_RULE: &str = r#"
+accounts:
+  - id: "440000000003"
+    buckets:
+      - {name: stopping-rule, objects: [{pattern: "a/{n}", count: 10}], faults: {hold: true}}
+"#;
+const RULE: &str = "440000000003";
 const PROMPT: &str = "440000000001";
 const HELD: &str = "440000000002";
 
@@ -224,6 +232,58 @@ async fn stop_and_clean_up(platform: &Platform, case: &Case) -> Result<()> {
             .await?;
     }
     Ok(())
+}
+
+#[test]
+fn stopping_an_execution_starts_a_cleanup_by_itself() {
+    test(async |platform| {
+        platform.build(ESTATE_OF_THE_RULE).await?;
+        let run_id = "stoppingrule";
+        let mut input = platform.input(&[RULE]);
+        input["run_id"] = json!(run_id);
+        let execution = platform.start_harvester(&input).await?;
+        platform
+            .bucket_is(run_id, "stopping-rule", |bucket| bucket.configured)
+            .await?;
+        assert_ne!(leftovers(platform, run_id, &[RULE]).await?, [""; 0]);
+        platform.stop(&execution).await?;
+        platform
+            .eventually("the Cleanup that nobody asked for", async || {
+                Ok(cleanup_of(platform, &execution).await?.as_deref() == Some("SUCCEEDED"))
+            })
+            .await?;
+        assert_eq!(leftovers(platform, run_id, &[RULE]).await?, [""; 0]);
+        let run = platform
+            .run_of(&execution)
+            .await?
+            .context("it is on record")?;
+        assert_eq!(run.outcome, Some(Outcome::Failed));
+        assert!(run.cleaned_up_at.is_some());
+        Ok(())
+    });
+}
+
+/// Where the Cleanup stands that was started because an execution of the Harvester ended.
+async fn cleanup_of(platform: &Platform, execution: &str) -> Result<Option<String>> {
+    let aws = &platform.aws;
+    let sfn = aws_sdk_sfn::Client::new(&aws.sdk_config(&aws.host_account_id, &aws.region));
+    let started: Vec<_> = sfn
+        .list_executions()
+        .state_machine_arn(platform.output("CleanupStateMachineArn"))
+        .into_paginator()
+        .items()
+        .send()
+        .try_collect()
+        .await?;
+    for cleanup in started {
+        let arn = cleanup.execution_arn();
+        let described = sfn.describe_execution().execution_arn(arn).send().await?;
+        let input: Value = serde_json::from_str(described.input().unwrap_or("null"))?;
+        if input["execution_arn"] == execution {
+            return Ok(Some(described.status().as_str().to_owned()));
+        }
+    }
+    Ok(None)
 }
 
 /// Deletes the run's own item; what belongs to it stays.
