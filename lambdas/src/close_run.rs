@@ -107,6 +107,6 @@ async fn configurations_left(platform: &Platform, run: &Run) -> Result<usize, Aw
     let buckets = platform.runs().buckets(&run.run_id).await?;
     Ok(buckets
         .iter()
-        .filter(|bucket| bucket.configured && !bucket.configuration_removed)
+        .filter(|bucket| bucket.has_configuration())
         .count())
 }

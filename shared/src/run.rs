@@ -244,6 +244,11 @@ pub struct SourceBucket {
 }
 
 impl SourceBucket {
+    /// Whether our inventory configuration is, as far as is known, still on the bucket.
+    pub fn has_configuration(&self) -> bool {
+        self.configured && !self.configuration_removed
+    }
+
     /// A bucket just discovered.
     pub fn discovered(account: AccountId, bucket: BucketName, region: Region) -> Self {
         Self {

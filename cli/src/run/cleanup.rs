@@ -23,6 +23,8 @@ struct Cleaned {
     output: Option<Value>,
     error: Option<String>,
     cause: Option<String>,
+    /// Source buckets that keep an inventory configuration, with their accounts.
+    configurations_left: Vec<String>,
 }
 
 pub(super) async fn run(
@@ -58,7 +60,8 @@ pub(super) async fn run(
                 .map_or_else(|| "starting".to_owned(), |entry| visible(&entry.state)))
         };
         let execution = watch::wait(platform, &execution_arn, look).await?;
-        finish(execution, json)
+        let left = left_on(platform, run_id).await?;
+        finish(execution, left, json)
     });
     interruptible(work, || "the cleanup goes on".to_owned()).await
 }
@@ -91,8 +94,29 @@ fn is_yes(answer: &str) -> bool {
     matches!(answer.trim().to_ascii_lowercase().as_str(), "y" | "yes")
 }
 
-fn finish(execution: Execution, json: bool) -> Result<Exit> {
+/// Source buckets that still have an inventory configuration of the run, or of any run that is
+/// over: the platform was refused to remove it.
+async fn left_on(platform: &Platform, run_id: Option<&RunId>) -> Result<Vec<String>> {
+    let mut left = Vec::new();
+    for run in platform.runs().runs().await? {
+        let is_meant = run_id.is_none_or(|run_id| run.run_id == *run_id);
+        if !is_meant || run.cleaned_up_at.is_some() || run.outcome.is_none() {
+            continue;
+        }
+        let buckets = platform.runs().buckets(&run.run_id).await?;
+        left.extend(
+            buckets
+                .iter()
+                .filter(|bucket| bucket.has_configuration())
+                .map(|bucket| format!("{} ({})", bucket.bucket, bucket.account)),
+        );
+    }
+    Ok(left)
+}
+
+fn finish(execution: Execution, configurations_left: Vec<String>, json: bool) -> Result<Exit> {
     let cleaned = Cleaned {
+        configurations_left,
         cause: execution.cause.as_deref().map(cause_message),
         execution_arn: execution.arn,
         execution_status: execution.status,
@@ -103,6 +127,14 @@ fn finish(execution: Execution, json: bool) -> Result<Exit> {
         output::json(&cleaned)?;
     }
     if cleaned.execution_status == "SUCCEEDED" {
+        if !cleaned.configurations_left.is_empty() {
+            let left = cleaned.configurations_left.join(", ");
+            return Err(Trouble::failed(format!(
+                "inventory configurations are left on {left}: the platform may not remove them"
+            ))
+            .hint("give the member role access to these buckets and clean up again")
+            .into());
+        }
         if !json {
             output::note("cleaned up");
         }
@@ -145,8 +177,17 @@ mod tests {
             started_at: None,
             ended_at: None,
         };
-        assert_eq!(finish(execution("SUCCEEDED"), false).unwrap(), Exit::Done);
-        let error = finish(execution("FAILED"), false).unwrap_err().to_string();
+        let nothing = Vec::new;
+        assert_eq!(
+            finish(execution("SUCCEEDED"), nothing(), false).unwrap(),
+            Exit::Done
+        );
+        let left = vec!["photos (111111111111)".to_owned()];
+        let error = finish(execution("SUCCEEDED"), left, false).unwrap_err();
+        assert!(error.to_string().contains("photos (111111111111)"));
+        let error = finish(execution("FAILED"), nothing(), false)
+            .unwrap_err()
+            .to_string();
         assert_eq!(
             error,
             "the cleanup failed: FAILED: CleanupIncomplete: ap-south-1"
