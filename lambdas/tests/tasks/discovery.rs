@@ -349,6 +349,8 @@ async fn every_bucket_of_every_page_is_recorded_as_it_is() {
     assert_eq!(record("gone")["reason"]["code"], "NoSuchBucket");
     assert_eq!(record("closed")["unlistable"], true);
     assert_eq!(record("photos")["unlistable"], false);
+    // What belongs to a run goes like the run itself, some 400 days on.
+    assert!(record("photos")["expires_at"].as_i64().unwrap() > 400 * 86_400);
     assert_eq!(record("olden")["region"], "eu-west-1");
 
     // Regions of buckets that wait for an inventory, each added to what other accounts added.

@@ -383,6 +383,26 @@ impl<'a> RunTable<'a> {
         Ok(())
     }
 
+    /// Records an item unless one of its key is on record, which then stays.
+    async fn put_if_absent<T: Serialize>(
+        &self,
+        run_id: &RunId,
+        sort: &str,
+        value: &T,
+    ) -> Result<(), AwsError> {
+        let item = item(run_id, sort, value)?;
+        let answer = self
+            .client
+            .put_item()
+            .table_name(self.name)
+            .set_item(Some(item))
+            .condition_expression("attribute_not_exists(pk)")
+            .send()
+            .await;
+        held(answer.map_err(|error| AwsError::new(format!("PutItem of {sort}"), &error)))
+            .map(|_| ())
+    }
+
     async fn get<T: DeserializeOwned>(
         &self,
         run_id: &RunId,
@@ -540,8 +560,13 @@ fn held<T>(answer: Result<T, AwsError>) -> Result<bool, AwsError> {
     }
 }
 
+/// A value as it is stored: with its key, and with its end, so that nothing of a run stays for ever.
 fn item<T: Serialize>(run_id: &RunId, sort: &str, value: &T) -> Result<Item, AwsError> {
     let mut item: Item = serde_dynamo::to_item(value).map_err(coding)?;
     item.extend(key(run_id, sort));
+    item.insert(
+        "expires_at".into(),
+        number(Run::expires_at(Timestamp::now())),
+    );
     Ok(item)
 }

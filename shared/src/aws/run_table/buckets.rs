@@ -23,19 +23,11 @@ impl RunTable<'_> {
     ) -> Result<(), AwsError> {
         futures::stream::iter(buckets)
             .map(|bucket| async move {
-                let item = item(run_id, &bucket_key(bucket), bucket)?;
-                let answer = self
-                    .client
-                    .put_item()
-                    .table_name(self.name)
-                    .set_item(Some(item))
-                    .condition_expression("attribute_not_exists(pk)")
-                    .send()
-                    .await;
-                held(answer.map_err(|error| AwsError::new("PutItem of bucket", &error)))
+                self.put_if_absent(run_id, &bucket_key(bucket), bucket)
+                    .await
             })
             .buffer_unordered(CONCURRENCY)
-            .try_for_each(|_| async { Ok(()) })
+            .try_for_each(|()| async { Ok(()) })
             .await
     }
 

@@ -3,14 +3,13 @@
 use aws_sdk_dynamodb::types::builders::UpdateBuilder;
 use aws_sdk_dynamodb::types::{AttributeValue, TransactWriteItem, Update};
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 
 use super::{
-    ATTEMPTS, AwsError, CONCURRENCY, RunTable, bucket_key, conflict, held, item, key, number,
-    status, text,
+    ATTEMPTS, AwsError, CONCURRENCY, RunTable, bucket_key, conflict, held, key, number, status,
+    text,
 };
 use crate::ids::{BucketName, RunId};
-use crate::run::{InventoryFile, Run, SourceBucket};
+use crate::run::{InventoryFile, SourceBucket};
 use crate::status::InventoryStatus;
 
 /// What claiming a bucket for a report met.
@@ -92,23 +91,11 @@ impl RunTable<'_> {
     ) -> Result<(), AwsError> {
         futures::stream::iter(files)
             .map(|(name, file)| async move {
-                let mut item = item(run_id, &file_key(&file.bucket, name), file)?;
-                item.insert(
-                    "expires_at".into(),
-                    number(Run::expires_at(Timestamp::now())),
-                );
-                let answer = self
-                    .client
-                    .put_item()
-                    .table_name(self.name)
-                    .set_item(Some(item))
-                    .condition_expression("attribute_not_exists(pk)")
-                    .send()
-                    .await;
-                held(answer.map_err(|error| AwsError::new("PutItem of file", &error)))
+                self.put_if_absent(run_id, &file_key(&file.bucket, name), file)
+                    .await
             })
             .buffer_unordered(CONCURRENCY)
-            .try_for_each(|_| async { Ok(()) })
+            .try_for_each(|()| async { Ok(()) })
             .await
     }
 
