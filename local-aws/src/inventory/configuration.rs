@@ -3,7 +3,10 @@
 use quick_xml::{de, se};
 use serde::{Deserialize, Serialize};
 
-use super::{error::S3Error, report::Field};
+use super::{
+    error::S3Error,
+    report::{Field, Format},
+};
 
 pub(crate) const NAMESPACE: &str = "http://s3.amazonaws.com/doc/2006-03-01/";
 
@@ -104,15 +107,6 @@ pub(crate) enum Frequency {
 pub(crate) enum IncludedVersions {
     All,
     Current,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Format {
-    #[serde(rename = "CSV")]
-    Csv,
-    #[serde(rename = "ORC")]
-    Orc,
-    Parquet,
 }
 
 impl Configuration {

@@ -14,7 +14,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::{
     Delivery, Faults,
-    configuration::{BucketDestination, Configuration, Encryption, Format, IncludedVersions},
+    configuration::{BucketDestination, Configuration, Encryption, IncludedVersions},
     listing, policy,
     report::{self, DataFile, Field, Manifest, ManifestFile, Row},
     service::Service,
@@ -252,13 +252,12 @@ impl Writer<'_> {
             .faults
             .rows_per_file
             .map_or(rows.len(), std::num::NonZeroUsize::get);
+        let format = self.configuration.destination.bucket.format;
         rows.chunks(most.max(1))
             .map(|rows| {
-                let body = match self.configuration.destination.bucket.format {
-                    Format::Parquet => report::parquet::write(&self.source.name, columns, rows)?,
-                    Format::Orc | Format::Csv => bail!("only Parquet reports are delivered here"),
-                };
-                let key = format!("{folder}/data/{}.parquet", uuid::Uuid::new_v4());
+                let body = format.write(&self.source.name, columns, rows)?;
+                let name = uuid::Uuid::new_v4();
+                let key = format!("{folder}/data/{name}.{}", format.extension());
                 Ok(DataFile { key, body })
             })
             .collect()
@@ -279,13 +278,14 @@ impl Writer<'_> {
                 report::md5_hex(&file.body)
             },
         };
+        let BucketDestination { bucket, format, .. } = &self.configuration.destination.bucket;
         let manifest = Manifest {
             source_bucket: &self.source.name,
-            destination_bucket: &self.configuration.destination.bucket.bucket,
+            destination_bucket: bucket,
             version: "2016-11-30",
             creation_timestamp: scan_started.as_millisecond().to_string(),
-            file_format: "Parquet",
-            file_schema: report::parquet::schema(columns),
+            file_format: format.name(),
+            file_schema: format.schema(columns),
             files: files.iter().enumerate().map(entry).collect(),
         };
         Ok(serde_json::to_vec_pretty(&manifest)?)

@@ -1,91 +1,66 @@
-//! One inventory report: columns, data files, manifest. Everything about the file format is in
-//! [`parquet`]; the rest is the same for every format.
+//! One inventory report: columns, data files, manifest. What differs between the formats is in a
+//! module for each; what they share is [`field`]'s table and here.
 //!
 //! Documents: <https://docs.aws.amazon.com/AmazonS3/latest/userguide/storage-inventory.html>
 
+use anyhow::Result;
 use bytes::Bytes;
 use jiff::{Timestamp, tz::TimeZone};
 use md5::{Digest, Md5};
 use serde::{Deserialize, Serialize};
 
-pub(crate) mod parquet;
+mod csv;
+mod field;
+mod orc;
+mod parquet;
 
-/// A column of a report. The order of the variants is that of the columns.
+pub(crate) use field::Field;
+
+/// File format of a report.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub(crate) enum Field {
-    #[serde(skip)]
-    Bucket,
-    #[serde(skip)]
-    Key,
-    #[serde(skip)]
-    VersionId,
-    #[serde(skip)]
-    IsLatest,
-    #[serde(skip)]
-    IsDeleteMarker,
-    Size,
-    LastModifiedDate,
-    ETag,
-    StorageClass,
-    IsMultipartUploaded,
-    ReplicationStatus,
-    EncryptionStatus,
-    ObjectLockRetainUntilDate,
-    ObjectLockMode,
-    ObjectLockLegalHoldStatus,
-    IntelligentTieringAccessTier,
-    BucketKeyStatus,
-    ChecksumAlgorithm,
-    ObjectAccessControlList,
-    ObjectOwner,
-    LifecycleExpirationDate,
-    ObjectLockEventHoldStatus,
-    ObjectLockEventHoldDuration,
+pub(crate) enum Format {
+    #[serde(rename = "CSV")]
+    Csv,
+    #[serde(rename = "ORC")]
+    Orc,
+    Parquet,
 }
 
-impl Field {
-    /// The fields a configuration may ask for, in the order of their columns.
-    pub(crate) const OPTIONAL: [Self; 18] = [
-        Self::Size,
-        Self::LastModifiedDate,
-        Self::ETag,
-        Self::StorageClass,
-        Self::IsMultipartUploaded,
-        Self::ReplicationStatus,
-        Self::EncryptionStatus,
-        Self::ObjectLockRetainUntilDate,
-        Self::ObjectLockMode,
-        Self::ObjectLockLegalHoldStatus,
-        Self::IntelligentTieringAccessTier,
-        Self::BucketKeyStatus,
-        Self::ChecksumAlgorithm,
-        Self::ObjectAccessControlList,
-        Self::ObjectOwner,
-        Self::LifecycleExpirationDate,
-        Self::ObjectLockEventHoldStatus,
-        Self::ObjectLockEventHoldDuration,
-    ];
-
-    /// Whether only `HeadObject` tells the value.
-    pub(crate) fn needs_head(self) -> bool {
-        matches!(
-            self,
-            Self::ReplicationStatus
-                | Self::EncryptionStatus
-                | Self::ObjectLockRetainUntilDate
-                | Self::ObjectLockMode
-                | Self::ObjectLockLegalHoldStatus
-                | Self::BucketKeyStatus
-        )
+impl Format {
+    /// `fileFormat` of the manifest.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Csv => "CSV",
+            Self::Orc => "ORC",
+            Self::Parquet => "Parquet",
+        }
     }
 
-    /// The columns of a report.
-    pub(crate) fn columns(all_versions: bool, optional: &[Self]) -> Vec<Self> {
-        let versions = [Self::VersionId, Self::IsLatest, Self::IsDeleteMarker];
-        let mut columns = vec![Self::Bucket, Self::Key];
-        columns.extend(versions.into_iter().filter(|_| all_versions));
-        columns.extend(optional);
-        columns
+    /// What the names of data files end with, after a dot.
+    pub(crate) fn extension(self) -> &'static str {
+        match self {
+            Self::Csv => "csv.gz",
+            Self::Orc => "orc",
+            Self::Parquet => "parquet",
+        }
+    }
+
+    /// `fileSchema` of the manifest.
+    pub(crate) fn schema(self, columns: &[Field]) -> String {
+        match self {
+            Self::Csv => csv::schema(columns),
+            Self::Orc => orc::schema(columns),
+            Self::Parquet => parquet::schema(columns),
+        }
+    }
+
+    /// The bytes of one data file.
+    pub(crate) fn write(self, bucket: &str, columns: &[Field], rows: &[Row]) -> Result<Bytes> {
+        match self {
+            Self::Csv => csv::write(bucket, columns, rows),
+            Self::Orc => orc::write(bucket, columns, rows),
+            Self::Parquet => parquet::write(bucket, columns, rows),
+        }
     }
 }
 
@@ -169,12 +144,34 @@ mod tests {
         assert_eq!(symlink, "dt=2026-03-09-01-02");
     }
 
+    /// Every column, and rows with odd keys, nulls, a null version and a delete marker.
+    pub(super) fn sample() -> (Vec<Field>, Vec<Row>) {
+        let object = Row {
+            key: "a b+%2B/\"q\",\n\u{1F980}".to_owned(),
+            is_latest: true,
+            size: Some(7),
+            last_modified: Some(1_700_000_000_123),
+            e_tag: Some("abc".to_owned()),
+            storage_class: Some("STANDARD".to_owned()),
+            is_multipart_uploaded: Some(false),
+            encryption_status: Some("SSE-S3".to_owned()),
+            lock_retain_until: Some(1_900_000_000_000),
+            ..Row::default()
+        };
+        let marker = Row {
+            key: "gone".to_owned(),
+            version_id: "v1".to_owned(),
+            is_delete_marker: true,
+            last_modified: Some(1_700_000_001_000),
+            ..Row::default()
+        };
+        (Field::columns(true, &Field::OPTIONAL), vec![object, marker])
+    }
+
     #[test]
-    fn current_reports_have_no_version_columns() {
-        assert_eq!(
-            Field::columns(false, &[Field::Size]),
-            [Field::Bucket, Field::Key, Field::Size]
-        );
-        assert_eq!(Field::columns(true, &[]).len(), 5);
+    fn formats_are_named_in_manifests_as_in_configurations() {
+        for format in [Format::Csv, Format::Orc, Format::Parquet] {
+            assert_eq!(serde_json::to_value(format).unwrap(), format.name());
+        }
     }
 }

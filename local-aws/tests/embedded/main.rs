@@ -6,6 +6,7 @@ mod support;
 mod deploy;
 mod estate;
 mod faults;
+mod formats;
 mod inventory;
 mod lifecycle;
 mod proxy;

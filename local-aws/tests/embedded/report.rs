@@ -4,27 +4,11 @@ use std::collections::BTreeSet;
 
 use aws_sdk_s3::{
     primitives::ByteStream,
-    types::{
-        BucketVersioningStatus, InventoryIncludedObjectVersions, ServerSideEncryption,
-        StorageClass, VersioningConfiguration,
-    },
+    types::{InventoryIncludedObjectVersions, ServerSideEncryption, StorageClass},
 };
 use parquet::record::{Field, RowAccessor as _};
 
 use crate::support::*;
-
-async fn enable_versioning(client: &aws_sdk_s3::Client, bucket: &str) {
-    let enabled = VersioningConfiguration::builder()
-        .status(BucketVersioningStatus::Enabled)
-        .build();
-    client
-        .put_bucket_versioning()
-        .bucket(bucket)
-        .versioning_configuration(enabled)
-        .send()
-        .await
-        .unwrap();
-}
 
 /// Values of one row by column name, as text.
 fn value(row: &parquet::record::Row, name: &str) -> Option<String> {
@@ -99,32 +83,12 @@ async fn a_report_is_laid_out_as_s3_does_and_matches_its_manifest() {
 }
 
 #[tokio::test]
-#[expect(
-    clippy::too_many_lines,
-    reason = "one bucket with everything in it, and one comparison"
-)]
 async fn a_report_is_the_bucket_version_by_version_and_byte_for_byte() {
     let (client, source, destination) = source_and_destination("exact", 0).await;
     // Before versioning is on, objects get the null version.
     put(&client, &source, "from before", "one").await;
     enable_versioning(&client, &source).await;
-    let odd = [
-        "a b",
-        "a+b",
-        "100%25",
-        "quote'\"s",
-        "comma,s",
-        "new\nline",
-        "größe/日本/🦀",
-        "<script>x</script>",
-        "=1+1",
-        "tab\tin",
-        "back\\slash",
-        "&amp;",
-        "double//slash",
-        "folder/",
-    ];
-    for key in odd.into_iter().chain(["from before"]) {
+    for key in ODD_KEYS.into_iter().chain(["from before"]) {
         put(&client, &source, key, "first").await;
         put(&client, &source, key, "second").await;
     }
@@ -166,38 +130,7 @@ async fn a_report_is_the_bucket_version_by_version_and_byte_for_byte() {
     let (_, manifest) = manifests(&contents).pop().unwrap();
     let reported = rows(&contents[manifest["files"][0]["key"].as_str().unwrap()]);
 
-    let id = |id: Option<&str>| id.filter(|id| *id != "null").unwrap_or_default().to_owned();
-    let listed = client
-        .list_object_versions()
-        .bucket(&source)
-        .send()
-        .await
-        .unwrap();
-    let mut expected = BTreeSet::new();
-    for version in listed.versions() {
-        let modified = version.last_modified().unwrap().to_millis().unwrap();
-        expected.insert((
-            version.key().unwrap().to_owned(),
-            id(version.version_id()),
-            version.is_latest().unwrap(),
-            Some((
-                version.size().unwrap(),
-                version.e_tag().unwrap().trim_matches('"').to_owned(),
-            )),
-            Some(modified),
-        ));
-    }
-    for marker in listed.delete_markers() {
-        let modified = marker.last_modified().unwrap().to_millis().unwrap();
-        let key = marker.key().unwrap().to_owned();
-        expected.insert((
-            key,
-            id(marker.version_id()),
-            marker.is_latest().unwrap(),
-            None,
-            Some(modified),
-        ));
-    }
+    let expected = listed_versions(&client, &source).await;
     let found: BTreeSet<_> = reported
         .iter()
         .map(|row| {

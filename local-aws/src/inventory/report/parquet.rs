@@ -11,55 +11,37 @@ use ::parquet::{
 use anyhow::{Context, Result};
 use bytes::Bytes;
 
-use super::{Field, Row};
-
-/// Name and type of a column, as they stand in the schema.
-fn column(field: Field) -> (&'static str, &'static str) {
-    const TEXT: &str = "optional binary {} (STRING)";
-    const FLAG: &str = "optional boolean {}";
-    const TIME: &str = "optional int64 {} (TIMESTAMP(MILLIS,true))";
-    const REQUIRED: &str = "required binary {} (STRING)";
-    match field {
-        Field::Bucket => ("bucket", REQUIRED),
-        Field::Key => ("key", REQUIRED),
-        Field::VersionId => ("version_id", TEXT),
-        Field::IsLatest => ("is_latest", FLAG),
-        Field::IsDeleteMarker => ("is_delete_marker", FLAG),
-        Field::Size => ("size", "optional int64 {}"),
-        Field::LastModifiedDate => ("last_modified_date", TIME),
-        Field::ETag => ("e_tag", TEXT),
-        Field::StorageClass => ("storage_class", TEXT),
-        Field::IsMultipartUploaded => ("is_multipart_uploaded", FLAG),
-        Field::ReplicationStatus => ("replication_status", TEXT),
-        Field::EncryptionStatus => ("encryption_status", TEXT),
-        Field::ObjectLockRetainUntilDate => ("object_lock_retain_until_date", TIME),
-        Field::ObjectLockMode => ("object_lock_mode", TEXT),
-        Field::ObjectLockLegalHoldStatus => ("object_lock_legal_hold_status", TEXT),
-        Field::IntelligentTieringAccessTier => ("intelligent_tiering_access_tier", TEXT),
-        Field::BucketKeyStatus => ("bucket_key_status", TEXT),
-        Field::ChecksumAlgorithm => ("checksum_algorithm", TEXT),
-        Field::ObjectAccessControlList => ("object_access_control_list", TEXT),
-        Field::ObjectOwner => ("object_owner", TEXT),
-        Field::LifecycleExpirationDate => ("lifecycle_expiration_date", TIME),
-        Field::ObjectLockEventHoldStatus => ("object_lock_event_hold_status", TEXT),
-        Field::ObjectLockEventHoldDuration => ("object_lock_event_hold_duration", TEXT),
-    }
-}
+use super::{
+    Row,
+    field::{Field, Values},
+};
 
 /// The schema as the manifest gives it, double blanks and all.
-pub(crate) fn schema(columns: &[Field]) -> String {
+pub(super) fn schema(columns: &[Field]) -> String {
     let declared: Vec<String> = columns
         .iter()
         .map(|field| {
-            let (name, shape) = column(*field);
-            format!("  {};", shape.replace("{}", name))
+            let column = field.column();
+            let name = column.name;
+            let presence = if is_required(*field) {
+                "required"
+            } else {
+                "optional"
+            };
+            let (kind, annotation) = match column.values {
+                Values::Text(_) => ("binary", " (STRING)"),
+                Values::Flag(_) => ("boolean", ""),
+                Values::Number(_) => ("int64", ""),
+                Values::Time(_) => ("int64", " (TIMESTAMP(MILLIS,true))"),
+            };
+            format!("  {presence} {kind} {name}{annotation};")
         })
         .collect();
     format!("message s3.inventory {{{}}}", declared.concat())
 }
 
 /// The bytes of one data file.
-pub(crate) fn write(bucket: &str, columns: &[Field], rows: &[Row]) -> Result<Bytes> {
+pub(super) fn write(bucket: &str, columns: &[Field], rows: &[Row]) -> Result<Bytes> {
     let schema = parse_message_type(&schema(columns)).context("the inventory schema")?;
     let properties = WriterProperties::builder()
         .set_compression(Compression::SNAPPY)
@@ -71,26 +53,25 @@ pub(crate) fn write(bucket: &str, columns: &[Field], rows: &[Row]) -> Result<Byt
         let mut writer = group
             .next_column()?
             .context("a column too few in the inventory schema")?;
-        match column_values(*field, bucket, rows) {
-            Values::Required(values) => {
-                writer
-                    .typed::<ByteArrayType>()
-                    .write_batch(&values, None, None)?;
-            }
-            Values::Text(values) => {
-                let (values, levels) = dense(values.map(|value| value.map(ByteArray::from)));
-                writer
-                    .typed::<ByteArrayType>()
-                    .write_batch(&values, Some(&levels), None)?;
-            }
-            Values::Number(values) => {
+        match field.column().values {
+            Values::Text(value) => {
+                let values = rows
+                    .iter()
+                    .map(|row| value(bucket, row).map(ByteArray::from));
                 let (values, levels) = dense(values);
+                let levels = (!is_required(*field)).then_some(&levels[..]);
+                writer
+                    .typed::<ByteArrayType>()
+                    .write_batch(&values, levels, None)?;
+            }
+            Values::Number(value) | Values::Time(value) => {
+                let (values, levels) = dense(rows.iter().map(value));
                 writer
                     .typed::<Int64Type>()
                     .write_batch(&values, Some(&levels), None)?;
             }
-            Values::Flag(values) => {
-                let (values, levels) = dense(values);
+            Values::Flag(value) => {
+                let (values, levels) = dense(rows.iter().map(value));
                 writer
                     .typed::<BoolType>()
                     .write_batch(&values, Some(&levels), None)?;
@@ -102,56 +83,9 @@ pub(crate) fn write(bucket: &str, columns: &[Field], rows: &[Row]) -> Result<Byt
     Ok(Bytes::from(file.into_inner()?))
 }
 
-enum Values<'a> {
-    Required(Vec<ByteArray>),
-    Text(Box<dyn Iterator<Item = Option<&'a str>> + 'a>),
-    Number(Box<dyn Iterator<Item = Option<i64>> + 'a>),
-    Flag(Box<dyn Iterator<Item = Option<bool>> + 'a>),
-}
-
-fn column_values<'a>(field: Field, bucket: &'a str, rows: &'a [Row]) -> Values<'a> {
-    fn text(rows: &[Row], value: fn(&Row) -> Option<&String>) -> Values<'_> {
-        Values::Text(Box::new(
-            rows.iter().map(move |row| value(row).map(String::as_str)),
-        ))
-    }
-    fn number(rows: &[Row], value: fn(&Row) -> Option<i64>) -> Values<'_> {
-        Values::Number(Box::new(rows.iter().map(value)))
-    }
-    fn flag(rows: &[Row], value: fn(&Row) -> Option<bool>) -> Values<'_> {
-        Values::Flag(Box::new(rows.iter().map(value)))
-    }
-    match field {
-        Field::Bucket => Values::Required(vec![ByteArray::from(bucket); rows.len()]),
-        Field::Key => Values::Required(
-            rows.iter()
-                .map(|row| ByteArray::from(row.key.as_str()))
-                .collect(),
-        ),
-        Field::VersionId => text(rows, |row| Some(&row.version_id)),
-        Field::IsLatest => flag(rows, |row| Some(row.is_latest)),
-        Field::IsDeleteMarker => flag(rows, |row| Some(row.is_delete_marker)),
-        Field::Size => number(rows, |row| row.size),
-        Field::LastModifiedDate => number(rows, |row| row.last_modified),
-        Field::ETag => text(rows, |row| row.e_tag.as_ref()),
-        Field::StorageClass => text(rows, |row| row.storage_class.as_ref()),
-        Field::IsMultipartUploaded => flag(rows, |row| row.is_multipart_uploaded),
-        Field::ReplicationStatus => text(rows, |row| row.replication_status.as_ref()),
-        Field::EncryptionStatus => text(rows, |row| row.encryption_status.as_ref()),
-        Field::ObjectLockRetainUntilDate => number(rows, |row| row.lock_retain_until),
-        Field::ObjectLockMode => text(rows, |row| row.lock_mode.as_ref()),
-        Field::ObjectLockLegalHoldStatus => text(rows, |row| row.legal_hold.as_ref()),
-        Field::IntelligentTieringAccessTier => text(rows, |row| row.access_tier.as_ref()),
-        Field::BucketKeyStatus => text(rows, |row| row.bucket_key_status.as_ref()),
-        Field::ChecksumAlgorithm => text(rows, |row| row.checksum_algorithm.as_ref()),
-        Field::ObjectAccessControlList => text(rows, |row| row.access_control_list.as_ref()),
-        Field::ObjectOwner => text(rows, |row| row.owner.as_ref()),
-        // The embedded S3 does not expire objects by lifecycle rules.
-        Field::LifecycleExpirationDate => number(rows, |_| None),
-        Field::ObjectLockEventHoldStatus | Field::ObjectLockEventHoldDuration => {
-            text(rows, |_| None)
-        }
-    }
+/// Whether every row has a value, and the schema says so.
+fn is_required(field: Field) -> bool {
+    matches!(field, Field::Bucket | Field::Key)
 }
 
 /// Parquet keeps the values that are there, and a level per row that says whether there is one.
@@ -175,27 +109,11 @@ mod tests {
         record::RowAccessor as _,
     };
 
-    use super::*;
+    use super::{super::tests::sample, *};
 
     #[test]
     fn a_file_is_read_back_with_nulls_and_raw_keys() {
-        let columns = Field::columns(true, &[Field::Size, Field::LastModifiedDate, Field::ETag]);
-        let rows = [
-            Row {
-                key: "a b+%2B\n\u{1F980}".to_owned(),
-                size: Some(7),
-                last_modified: Some(1_700_000_000_123),
-                e_tag: Some("abc".to_owned()),
-                is_latest: true,
-                ..Row::default()
-            },
-            Row {
-                key: "gone".to_owned(),
-                version_id: "v1".to_owned(),
-                is_delete_marker: true,
-                ..Row::default()
-            },
-        ];
+        let (columns, rows) = sample();
         let file = write("source", &columns, &rows).unwrap();
         let reader = SerializedFileReader::new(file).unwrap();
         assert_eq!(
@@ -207,8 +125,9 @@ mod tests {
             .unwrap()
             .map(Result::unwrap)
             .collect();
+        assert_eq!(read.len(), 2);
         assert_eq!(read[0].get_string(0).unwrap(), "source");
-        assert_eq!(read[0].get_string(1).unwrap(), "a b+%2B\n\u{1F980}");
+        assert_eq!(*read[0].get_string(1).unwrap(), rows[0].key);
         assert_eq!(read[0].get_string(2).unwrap(), "");
         assert_eq!(read[0].get_long(5).unwrap(), 7);
         assert_eq!(read[0].get_timestamp_millis(6).unwrap(), 1_700_000_000_123);
@@ -217,11 +136,14 @@ mod tests {
     }
 
     #[test]
-    fn every_field_has_a_column() {
-        let columns = Field::columns(true, &Field::OPTIONAL);
-        assert!(write("source", &columns, &[Row::default()]).is_ok());
-        assert!(schema(&columns).starts_with(
-            "message s3.inventory {  required binary bucket (STRING);  required binary key (STRING);"
-        ));
+    fn the_schema_has_the_blanks_of_s3() {
+        let columns = Field::columns(true, &[Field::Size, Field::LastModifiedDate]);
+        assert_eq!(
+            schema(&columns),
+            "message s3.inventory {  required binary bucket (STRING);  required binary key (STRING);  \
+             optional binary version_id (STRING);  optional boolean is_latest;  \
+             optional boolean is_delete_marker;  optional int64 size;  \
+             optional int64 last_modified_date (TIMESTAMP(MILLIS,true));}"
+        );
     }
 }

@@ -1,14 +1,19 @@
 //! One embedded AWS for all tests of the binary; bucket names keep them apart.
 
-use std::{collections::BTreeMap, path::PathBuf, time::Duration};
+use std::{
+    collections::{BTreeMap, BTreeSet},
+    path::PathBuf,
+    time::Duration,
+};
 
 use aws_sdk_s3::{
     Client,
     primitives::ByteStream,
     types::{
-        BucketLocationConstraint, CreateBucketConfiguration, InventoryConfiguration,
-        InventoryDestination, InventoryFormat, InventoryFrequency, InventoryIncludedObjectVersions,
-        InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
+        BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
+        InventoryConfiguration, InventoryDestination, InventoryFormat, InventoryFrequency,
+        InventoryIncludedObjectVersions, InventoryOptionalField, InventoryS3BucketDestination,
+        InventorySchedule, VersioningConfiguration,
     },
 };
 use local_aws::{LocalAws, StartOptions, inventory::Delivery};
@@ -68,6 +73,72 @@ pub(crate) async fn put(client: &Client, bucket: &str, key: &str, body: &str) {
         .send()
         .await
         .unwrap();
+}
+
+/// Keys that a format, an encoding or a reader may take for something else.
+pub(crate) const ODD_KEYS: [&str; 14] = [
+    "a b",
+    "a+b",
+    "100%25",
+    "quote'\"s",
+    "comma,s",
+    "new\nline",
+    "größe/日本/🦀",
+    "<script>x</script>",
+    "=1+1",
+    "tab\tin",
+    "back\\slash",
+    "&amp;",
+    "double//slash",
+    "folder/",
+];
+
+pub(crate) async fn enable_versioning(client: &Client, bucket: &str) {
+    let enabled = VersioningConfiguration::builder()
+        .status(BucketVersioningStatus::Enabled)
+        .build();
+    client
+        .put_bucket_versioning()
+        .bucket(bucket)
+        .versioning_configuration(enabled)
+        .send()
+        .await
+        .unwrap();
+}
+
+/// One version or delete marker: key, version id (empty for the null version), whether it is the
+/// latest, size and `ETag` (delete markers have none), and milliseconds of its last modification.
+pub(crate) type Version = (String, String, bool, Option<(i64, String)>, Option<i64>);
+
+/// All versions and delete markers of a bucket, as S3 lists them.
+pub(crate) async fn listed_versions(client: &Client, bucket: &str) -> BTreeSet<Version> {
+    let id = |id: Option<&str>| id.filter(|id| *id != "null").unwrap_or_default().to_owned();
+    let listed = client
+        .list_object_versions()
+        .bucket(bucket)
+        .send()
+        .await
+        .unwrap();
+    let versions = listed.versions().iter().map(|version| {
+        let e_tag = version.e_tag().unwrap().trim_matches('"').to_owned();
+        (
+            version.key().unwrap().to_owned(),
+            id(version.version_id()),
+            version.is_latest().unwrap(),
+            Some((version.size().unwrap(), e_tag)),
+            Some(version.last_modified().unwrap().to_millis().unwrap()),
+        )
+    });
+    let markers = listed.delete_markers().iter().map(|marker| {
+        (
+            marker.key().unwrap().to_owned(),
+            id(marker.version_id()),
+            marker.is_latest().unwrap(),
+            None,
+            Some(marker.last_modified().unwrap().to_millis().unwrap()),
+        )
+    });
+    versions.chain(markers).collect()
 }
 
 /// A source bucket of the member with some objects, and a destination of the host that takes its reports.
