@@ -1,7 +1,8 @@
-//! Asks S3 for an inventory of every source bucket of one account.
+//! Asks S3 for an inventory of every source bucket of one account. A bucket whose report exists is
+//! not touched: its report is sent to be taken.
 //!
 //! May be repeated: a bucket gets the same configuration under the same id, and what is done is
-//! not done again.
+//! not done again. A report that is sent twice is taken once.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -17,6 +18,7 @@ use shared::status::InventoryStatus;
 use shared::{naming, protocol};
 
 use crate::Platform;
+use crate::inventory_object_processor::ExistingReportMessage;
 
 /// Buckets configured at once: S3's control plane takes some ten writes a second of an account.
 const CONCURRENCY: usize = 10;
@@ -56,12 +58,10 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         .into_iter()
         .map(|destination| (destination.region.clone(), destination))
         .collect();
-    let open: Vec<SourceBucket> = runs
-        .buckets_of(&input.run_id, &input.account_id)
-        .await?
-        .into_iter()
-        .filter(protocol::needs_configuration)
-        .collect();
+    let mut open: Vec<SourceBucket> = runs.buckets_of(&input.run_id, &input.account_id).await?;
+    let mut existing = open.clone();
+    existing.retain(protocol::awaits_existing_report);
+    open.retain(protocol::needs_configuration);
     let work = Work {
         platform: &platform,
         source: platform
@@ -71,6 +71,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         configuration_id: naming::configuration_id(&platform.settings.deployment, &input.run_id),
         destinations,
     };
+    work.send_existing(&existing).await?;
     for batch in open.chunks(BATCH) {
         if Instant::now() >= stop_at {
             return Ok(Output { finished: false });
@@ -98,6 +99,30 @@ struct Work<'a> {
 }
 
 impl Work<'_> {
+    /// Has the reports that exist taken. In progress before the message is sent, as the processor
+    /// takes nothing for a bucket that is not.
+    async fn send_existing(&self, buckets: &[SourceBucket]) -> Result<(), TaskError> {
+        self.platform.runs().begin(self.run_id, buckets).await?;
+        let mut messages = Vec::with_capacity(buckets.len());
+        for bucket in buckets {
+            let message = ExistingReportMessage {
+                run_id: self.run_id.clone(),
+                account_id: bucket.account.clone(),
+                bucket: bucket.bucket.clone(),
+            };
+            messages.push(
+                serde_json::to_string(&message)
+                    .map_err(|error| TaskError::Internal(error.to_string()))?,
+            );
+        }
+        let queue_url = &self.platform.settings.notification_queue_url;
+        self.platform
+            .clients
+            .send_messages(queue_url, &messages)
+            .await?;
+        Ok(())
+    }
+
     async fn configure(&self, buckets: &[SourceBucket]) -> Result<(), TaskError> {
         let mut ready = Vec::new();
         for bucket in buckets {

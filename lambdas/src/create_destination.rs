@@ -141,8 +141,8 @@ async fn take_back_if_over(
     over
 }
 
-/// The accounts whose reports the destination takes: those with source buckets in the Region. The
-/// report of a smoke test is the host account's own.
+/// The accounts whose reports the destination takes: those with source buckets in the Region that a
+/// report is asked for. The report of a smoke test is the host account's own.
 async fn accounts_in(
     platform: &Platform,
     run: &Run,
@@ -154,7 +154,7 @@ async fn accounts_in(
     let buckets = platform.runs().buckets(&run.run_id).await?;
     Ok(buckets
         .into_iter()
-        .filter(|bucket| bucket.region == *region)
+        .filter(|bucket| bucket.region == *region && bucket.existing_report.is_none())
         .map(|bucket| bucket.account)
         .collect())
 }

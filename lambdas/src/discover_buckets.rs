@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, FoundBucket, SourceAccount};
 use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
-use shared::input::AccountInput;
+use shared::input::{AccountInput, RunInput};
 use shared::run::{Account, LeftOut, Run, SourceBucket};
 use shared::status::{InventoryStatus, Reason, is_refusal};
 use shared::{naming, protocol};
@@ -83,7 +83,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         return Ok(Output { source_buckets: 0 });
     }
     let buckets: Vec<SourceBucket> = futures::stream::iter(sorted.candidates)
-        .map(|(bucket, region)| look_at(&source, &account.id, bucket, region))
+        .map(|(bucket, region)| look_at(&run.input, &source, &account.id, bucket, region))
         .buffer_unordered(CONCURRENCY)
         .try_collect()
         .await?;
@@ -139,8 +139,7 @@ async fn sort_out(
                 Err(error) => return Err(error),
             },
         };
-        let supported = run.input.supported_regions.as_deref();
-        match protocol::left_out_because(account, &bucket.name, &region, supported) {
+        match protocol::left_out_because(&run.input, account, &bucket.name, &region) {
             Some(because) => sorted.left_out.push(LeftOut {
                 account: account.id.clone(),
                 bucket: bucket.name,
@@ -154,13 +153,20 @@ async fn sort_out(
 }
 
 /// A bucket as it is discovered: open, empty, or gone again. One whose content cannot be listed
-/// stays open: its report will tell.
+/// stays open: its report will tell. So does one whose report exists, which may be older than what a
+/// look would show.
 async fn look_at(
+    input: &RunInput,
     source: &SourceAccount<'_>,
     account: &AccountId,
     bucket: FoundBucket,
     region: Region,
 ) -> Result<SourceBucket, AwsError> {
+    if let Some(uri) = input.existing_inventory_of(&bucket.name) {
+        let mut bucket = SourceBucket::discovered(account.clone(), bucket.name, region);
+        bucket.existing_report = Some(uri.clone());
+        return Ok(bucket);
+    }
     let emptiness = source.is_empty(&region, &bucket.name).await;
     let mut bucket = SourceBucket::discovered(account.clone(), bucket.name, region);
     match emptiness {

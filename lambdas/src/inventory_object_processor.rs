@@ -1,16 +1,19 @@
-//! Turns delivered reports into messages, one for each file. It acts on a report's
-//! `manifest.checksum` only; everything else that comes through the queue is acknowledged.
+//! Turns reports into messages, one for each file. Of what S3 tells it acts on a report's
+//! `manifest.checksum` only. Of reports that existed before their run `configure-inventories` tells;
+//! such a message names a bucket, and where its report is stands on record. Everything else that
+//! comes through the queue is acknowledged.
 //!
 //! May be repeated: a bucket takes one report, its files are recorded once, and a file message that
 //! comes twice changes nothing.
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use shared::aws::ReportClaim;
+use shared::aws::{AwsError, ReportClaim};
 use shared::error::TaskError;
-use shared::ids::{AccountId, BucketName, RunId};
-use shared::manifest::{Manifest, ReportLocation};
+use shared::ids::{AccountId, BucketName, Region, RunId};
+use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestUri, ReportLocation};
 use shared::run::{InventoryFile, SourceBucket};
 use shared::s3_event::Notification;
 use shared::status::Reason;
@@ -33,7 +36,19 @@ pub struct FileMessage {
     pub file: String,
 }
 
-/// Works on a batch of S3's notifications.
+/// A bucket whose report existed before the run and is to be taken now.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExistingReportMessage {
+    /// The run.
+    pub run_id: RunId,
+    /// Owner of the source bucket.
+    pub account_id: AccountId,
+    /// The source bucket.
+    pub bucket: BucketName,
+}
+
+/// Works on a batch of S3's notifications, and of messages about reports that existed.
 ///
 /// # Errors
 /// None for the batch: a message that fails goes back to the queue alone.
@@ -44,6 +59,9 @@ pub async fn handle(
     let queue_url = &platform.settings.notification_queue_url;
     let response = queue::work(&platform, queue_url, event, async |message, receives| {
         let body = message.body.as_str();
+        if let Ok(existing) = serde_json::from_str(body) {
+            return take_existing_report(&platform, existing).await;
+        }
         match Notification::parse(body) {
             Notification::ObjectsCreated(created) => {
                 for object in created {
@@ -111,17 +129,103 @@ async fn take_report(
         )));
     };
     match protocol::check_manifest(location, delivered_to, &manifest, &checksum) {
-        Ok(manifest) => queue_files(platform, &run_id, &bucket, &manifest_key, manifest).await,
+        Ok(manifest) => {
+            let region = bucket.region.clone();
+            queue_files(platform, &run_id, &bucket, &manifest_key, manifest, region).await
+        }
         Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
 }
 
+/// Takes a report that existed before its run. It is said to be there, so nothing is waited for.
+async fn take_existing_report(
+    platform: &Platform,
+    message: ExistingReportMessage,
+) -> Result<(), TaskError> {
+    let ExistingReportMessage {
+        run_id,
+        account_id,
+        bucket: name,
+    } = message;
+    let ignore = |why: &str| {
+        tracing::info!(%run_id, bucket = %name, why, "message about an existing report ignored");
+        Ok(())
+    };
+    let runs = platform.runs();
+    let Some(run) = runs.run(&run_id).await? else {
+        return ignore("its run is not on record");
+    };
+    let Some(bucket) = runs.bucket(&run_id, &account_id, &name).await? else {
+        return ignore("its bucket is not in the run");
+    };
+    let uri = match protocol::existing_report(&run, &bucket) {
+        Ok(uri) => uri,
+        Err(why) => {
+            // The last of a bucket's messages may have been answered only half.
+            settling::answer_if_settled(platform, &run_id).await?;
+            return ignore(why);
+        }
+    };
+    let checked = match read_existing(platform, uri).await {
+        Ok(report) => report.check(&bucket.bucket, uri),
+        Err(error) if error.is_passing() => return Err(error.into()),
+        Err(error) if error.is_missing() => Err(Reason::new(
+            "ManifestMissing",
+            format!("{uri} is not there: there is no such bucket"),
+        )),
+        Err(error) => Err(protocol::unreadable_existing_report(uri, error.reason())),
+    };
+    match checked {
+        Ok((manifest, region)) => {
+            let key = uri.manifest_key();
+            queue_files(platform, &run_id, &bucket, &key, manifest, region).await
+        }
+        Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
+    }
+}
+
+/// What is at the place of a report that existed.
+struct Existing {
+    region: Region,
+    manifest: Option<Bytes>,
+    checksum: Option<Bytes>,
+}
+
+async fn read_existing(platform: &Platform, uri: &ManifestUri) -> Result<Existing, AwsError> {
+    let region = platform.clients.region_of_bucket(uri.bucket()).await?;
+    let objects = platform.clients.objects(&region);
+    Ok(Existing {
+        manifest: objects.get(uri.bucket(), &uri.manifest_key()).await?,
+        checksum: objects.get(uri.bucket(), &uri.checksum_key()).await?,
+        region,
+    })
+}
+
+impl Existing {
+    /// The manifest, if it is one of the bucket, and the Region that its files are in.
+    fn check(
+        self,
+        source_bucket: &BucketName,
+        uri: &ManifestUri,
+    ) -> Result<(Manifest, Region), Reason> {
+        let missing = |what: String| Reason::new("ManifestMissing", format!("{what} is not there"));
+        let manifest = self.manifest.ok_or_else(|| missing(uri.to_string()))?;
+        let checksum = self
+            .checksum
+            .ok_or_else(|| missing(format!("{CHECKSUM_FILE_NAME} beside {uri}")))?;
+        let manifest = protocol::check_existing_manifest(source_bucket, uri, &manifest, &checksum)?;
+        Ok((manifest, self.region))
+    }
+}
+
+/// Records the files of a verified report, which are in a bucket of `region`, and queues them.
 async fn queue_files(
     platform: &Platform,
     run_id: &RunId,
     bucket: &SourceBucket,
     manifest_key: &str,
     manifest: Manifest,
+    region: Region,
 ) -> Result<(), TaskError> {
     let runs = platform.runs();
     let count = manifest.files.len() as u64;
@@ -157,7 +261,7 @@ async fn queue_files(
         let record = InventoryFile {
             account: bucket.account.clone(),
             bucket: bucket.bucket.clone(),
-            region: bucket.region.clone(),
+            region: region.clone(),
             report: manifest_key.to_owned(),
             destination_bucket: manifest.destination_bucket.clone(),
             key: file.key,

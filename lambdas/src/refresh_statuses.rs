@@ -61,6 +61,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         let mut open: Vec<SourceBucket> = runs.buckets(&run.run_id).await?;
         open.retain(|bucket| {
             bucket.status == InventoryStatus::InProgress
+                // A report that exists is no less true when its bucket has changed since.
+                && bucket.existing_report.is_none()
                 && input
                     .cursor
                     .as_ref()

@@ -77,7 +77,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
 /// Whether a configuration may be on the bucket. One that was refused may have been put by an
 /// attempt whose answer was lost, so only what never was begun, or is known to be gone, is left out.
 fn may_have_configuration(bucket: &SourceBucket) -> bool {
-    let never_begun = !bucket.configured && bucket.status.is_covered();
+    let never_begun =
+        bucket.existing_report.is_some() || (!bucket.configured && bucket.status.is_covered());
     !bucket.configuration_removed && !never_begun
 }
 

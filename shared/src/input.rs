@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::check::{Checked, FIELDS, Problem, Surroundings, check, describe, is_identifier};
 use crate::ids::{AccountId, BucketName, Region, RunId};
+use crate::manifest::ManifestUri;
 
 /// Database that holds the snapshot tables when the input names none.
 pub const DEFAULT_DATABASE: &str = "s3insights";
@@ -43,6 +44,9 @@ pub struct RunInput {
     /// bucket in one that is not enabled is not covered, instead of left out.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub supported_regions: Option<Vec<Region>>,
+    /// Reports that exist, of buckets that so need none of this run; no bucket twice.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub existing_inventories: Vec<ExistingInventory>,
     /// Minutes after the start when the run goes on without missing reports.
     pub inventory_timeout_minutes: u32,
     /// Minutes between two looks at buckets whose report has not come.
@@ -58,6 +62,16 @@ pub struct AccountInput {
     /// Bucket names to leave out; `*` stands for any text.
     #[serde(default)]
     pub exclude: Vec<String>,
+}
+
+/// A report that exists, and the source bucket that it is taken for.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ExistingInventory {
+    /// The source bucket.
+    pub bucket: BucketName,
+    /// Where the report is.
+    pub manifest: ManifestUri,
 }
 
 /// One query of a run: SQL of the user's own, or one of the catalogue.
@@ -82,6 +96,14 @@ impl RunInput {
     /// When the run goes on without missing reports.
     pub fn deadline(&self, started_at: Timestamp) -> Timestamp {
         started_at + SignedDuration::from_mins(i64::from(self.inventory_timeout_minutes))
+    }
+
+    /// Where the report is that the input names for a bucket; `None` when it names none.
+    pub fn existing_inventory_of(&self, bucket: &BucketName) -> Option<&ManifestUri> {
+        self.existing_inventories
+            .iter()
+            .find(|existing| existing.bucket == *bucket)
+            .map(|existing| &existing.manifest)
     }
 }
 

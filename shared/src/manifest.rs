@@ -15,8 +15,10 @@ use serde::{Deserialize, Serialize};
 use crate::ids::BucketName;
 
 mod file_schema;
+mod uri;
 
 pub use file_schema::{FieldType, SchemaField, snake_case};
+pub use uri::ManifestUri;
 
 /// Name of the file that lists an inventory report's data files.
 pub const MANIFEST_FILE_NAME: &str = "manifest.json";

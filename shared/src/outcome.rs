@@ -1,8 +1,10 @@
 //! What a run may claim: how many buckets stand where, and whether that is "complete".
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
-use crate::run::{Account, Failure, Outcome, Query, QueryState, SourceBucket};
+use crate::ids::BucketName;
+use crate::input::{ExistingInventory, RunInput};
+use crate::run::{Account, Failure, LeftOut, Outcome, Query, QueryState, SourceBucket};
 use crate::status::InventoryStatus;
 
 /// Source buckets by status.
@@ -17,18 +19,39 @@ pub fn coverage<'a>(buckets: impl IntoIterator<Item = &'a SourceBucket>) -> Cove
     coverage
 }
 
+/// What the input names a report for and no account of the run has: neither a source bucket nor one
+/// that is left out.
+pub fn not_found<'a>(
+    input: &'a RunInput,
+    buckets: &[SourceBucket],
+    left_out: &[LeftOut],
+) -> Vec<&'a ExistingInventory> {
+    let found: BTreeSet<&BucketName> = buckets
+        .iter()
+        .map(|bucket| &bucket.bucket)
+        .chain(left_out.iter().map(|bucket| &bucket.bucket))
+        .collect();
+    input
+        .existing_inventories
+        .iter()
+        .filter(|existing| !found.contains(&existing.bucket))
+        .collect()
+}
+
 /// How a run ended. "Complete" takes all of it: nothing broke off, every account was read, every
-/// source bucket is covered, every query succeeded.
+/// bucket that the input names was found, every source bucket is covered, every query succeeded.
 pub fn outcome(
     failure: Option<&Failure>,
     accounts: &[Account],
     buckets: &[SourceBucket],
+    not_found: &[&ExistingInventory],
     queries: &[Query],
 ) -> Outcome {
     if failure.is_some() {
         return Outcome::Failed;
     }
     let all_covered = accounts.iter().all(|account| account.reason.is_none())
+        && not_found.is_empty()
         && buckets.iter().all(|bucket| bucket.status.is_covered())
         && queries
             .iter()
@@ -43,7 +66,7 @@ pub fn outcome(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{AccountId, BucketName, Region};
+    use crate::ids::{AccountId, Region};
     use crate::status::Reason;
 
     fn bucket(status: InventoryStatus) -> SourceBucket {
@@ -86,7 +109,10 @@ mod tests {
         ];
         let read = [account(None)];
         let succeeded = [query(QueryState::Succeeded)];
-        assert_eq!(outcome(None, &read, &good, &succeeded), Outcome::Complete);
+        assert_eq!(
+            outcome(None, &read, &good, &[], &succeeded),
+            Outcome::Complete
+        );
         for status in InventoryStatus::ALL {
             let mut buckets = good.to_vec();
             buckets.push(bucket(status));
@@ -96,16 +122,27 @@ mod tests {
                 Outcome::Partial
             };
             assert_eq!(
-                outcome(None, &read, &buckets, &succeeded),
+                outcome(None, &read, &buckets, &[], &succeeded),
                 expected,
                 "{status}"
             );
         }
         let closed = [account(Some(Reason::new("AccessDenied", "no role")))];
-        assert_eq!(outcome(None, &closed, &good, &succeeded), Outcome::Partial);
+        assert_eq!(
+            outcome(None, &closed, &good, &[], &succeeded),
+            Outcome::Partial
+        );
+        let named = ExistingInventory {
+            bucket: BucketName::try_from("nowhere").unwrap(),
+            manifest: "s3://reports/manifest.json".try_into().unwrap(),
+        };
+        assert_eq!(
+            outcome(None, &read, &good, &[&named], &succeeded),
+            Outcome::Partial
+        );
         for state in [QueryState::Waiting, QueryState::Running, QueryState::Failed] {
             assert_eq!(
-                outcome(None, &read, &good, &[query(state)]),
+                outcome(None, &read, &good, &[], &[query(state)]),
                 Outcome::Partial
             );
         }
@@ -114,7 +151,7 @@ mod tests {
             cause: String::new(),
         };
         assert_eq!(
-            outcome(Some(&failure), &read, &good, &succeeded),
+            outcome(Some(&failure), &read, &good, &[], &succeeded),
             Outcome::Failed
         );
     }

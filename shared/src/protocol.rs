@@ -5,29 +5,36 @@ use jiff::Timestamp;
 
 use crate::error::TaskError;
 use crate::ids::{AccountId, BucketName, DeploymentName, Region, RunId};
-use crate::input::{AccountInput, excluded_by};
-use crate::manifest::{FileFormat, Manifest, ReportLocation, verify_checksum};
+use crate::input::{AccountInput, RunInput, excluded_by};
+use crate::manifest::{Manifest, ManifestUri, ReportLocation, verify_checksum};
 use crate::naming;
 use crate::run::{Destination, DestinationState, Run, SourceBucket};
-use crate::status::{InventoryStatus, Reason};
+use crate::status::{InventoryStatus, Reason, is_refusal};
 
 /// Times a message is received before what it waits for counts as missing. With the growing pauses
 /// between them that is more than half an hour after the manifest came.
 pub const RECEIVES_BEFORE_MISSING: u32 = 10;
 
-/// Why a bucket is left out of a run; `None` when it is a source bucket.
+/// Why a bucket is left out of a run; `None` when it is a source bucket. What leaves a bucket out
+/// wins over a report that the input names for it, and then says so.
 pub fn left_out_because(
+    input: &RunInput,
     account: &AccountInput,
     bucket: &BucketName,
     region: &Region,
-    supported_regions: Option<&[Region]>,
 ) -> Option<String> {
-    if let Some(pattern) = excluded_by(&account.exclude, bucket) {
-        return Some(format!("accounts[].exclude names {pattern}"));
+    let supported = input.supported_regions.as_deref();
+    let mut because = if let Some(pattern) = excluded_by(&account.exclude, bucket) {
+        format!("accounts[].exclude names {pattern}")
+    } else if supported.is_some_and(|supported| !supported.contains(region)) {
+        format!("supported_regions does not name {region}")
+    } else {
+        return None;
+    };
+    if input.existing_inventory_of(bucket).is_some() {
+        because.push_str("; its report in existing_inventories is not taken");
     }
-    supported_regions
-        .is_some_and(|supported| !supported.contains(region))
-        .then(|| format!("supported_regions does not name {region}"))
+    Some(because)
 }
 
 /// The run that a report claims to belong to, with the account and the bucket it is about; `None`
@@ -56,6 +63,9 @@ pub fn is_awaited(
     if bucket.status != InventoryStatus::InProgress {
         return Err("the bucket is not in progress");
     }
+    if bucket.existing_report.is_some() {
+        return Err("the run takes a report of the bucket that existed before");
+    }
     if destination.and_then(|destination| destination.bucket.as_ref()) != Some(delivered_to) {
         return Err("it is not in the run's destination of the bucket's Region");
     }
@@ -69,7 +79,26 @@ pub fn is_awaited(
     Ok(())
 }
 
-/// Checks a report's manifest against its checksum and against what the report is said to be.
+/// Where the report is that existed before the run and that the run takes for a bucket: from the
+/// record alone, whatever a message says. `Err` says why none is taken.
+pub fn existing_report<'a>(
+    run: &Run,
+    bucket: &'a SourceBucket,
+) -> Result<&'a ManifestUri, &'static str> {
+    if run.frozen_at.is_some() {
+        return Err("the run is being published or over");
+    }
+    if bucket.status != InventoryStatus::InProgress {
+        return Err("the bucket is not in progress");
+    }
+    bucket
+        .existing_report
+        .as_ref()
+        .ok_or("the run names no report of the bucket")
+}
+
+/// Checks the manifest of a delivered report against its checksum and against what the report is
+/// said to be.
 ///
 /// # Errors
 /// The reason why the report does not verify.
@@ -79,42 +108,76 @@ pub fn check_manifest(
     manifest: &[u8],
     checksum: &[u8],
 ) -> Result<Manifest, Reason> {
+    let own = format!("{}/{}/", location.prefix, location.source_bucket);
+    let expected = Expected {
+        source_bucket: &location.source_bucket,
+        lies_in: delivered_to,
+        place: format!("under {own}"),
+    };
+    check_report(&expected, manifest, checksum, |key| key.starts_with(&own))
+}
+
+/// Checks the manifest of a report that existed before the run. Its configuration was somebody
+/// else's, so of its place no more is known than what S3 always does: the prefix is followed by the
+/// name of the source bucket.
+///
+/// # Errors
+/// The reason why the report does not verify.
+pub fn check_existing_manifest(
+    source_bucket: &BucketName,
+    uri: &ManifestUri,
+    manifest: &[u8],
+    checksum: &[u8],
+) -> Result<Manifest, Reason> {
+    let expected = Expected {
+        source_bucket,
+        lies_in: uri.bucket(),
+        place: format!("in a folder {source_bucket}/"),
+    };
+    check_report(&expected, manifest, checksum, |key| {
+        let mut folders = key.split('/');
+        // The last one is the file.
+        folders.next_back();
+        folders.any(|folder| folder == source_bucket.as_str())
+    })
+}
+
+/// What a report is said to be.
+struct Expected<'a> {
+    source_bucket: &'a BucketName,
+    lies_in: &'a BucketName,
+    /// Where its files have to be, as the end of a sentence.
+    place: String,
+}
+
+fn check_report(
+    expected: &Expected<'_>,
+    manifest: &[u8],
+    checksum: &[u8],
+    is_own: impl Fn(&str) -> bool,
+) -> Result<Manifest, Reason> {
     verify_checksum(manifest, checksum)
         .map_err(|problem| Reason::new("ManifestChecksumMismatch", problem.to_string()))?;
     let manifest = Manifest::parse(manifest)
         .map_err(|problem| Reason::new("MalformedManifest", problem.to_string()))?;
     let foreign = |message: String| Err(Reason::new("ForeignReport", message));
-    if manifest.source_bucket != location.source_bucket {
+    if manifest.source_bucket != *expected.source_bucket {
         return foreign(format!(
             "the manifest is about bucket {}, not {}",
-            manifest.source_bucket, location.source_bucket
+            manifest.source_bucket, expected.source_bucket
         ));
     }
-    if manifest.destination_bucket != *delivered_to {
+    if manifest.destination_bucket != *expected.lies_in {
         return foreign(format!(
-            "the manifest is for destination {}, not {delivered_to}",
-            manifest.destination_bucket
-        ));
-    }
-    if manifest.format != FileFormat::Parquet {
-        return Err(Reason::new(
-            "UnsupportedFormat",
-            format!(
-                "the report's files are {:?}; Parquet was asked for",
-                manifest.format
-            ),
+            "the manifest is for destination {}, not {}",
+            manifest.destination_bucket, expected.lies_in
         ));
     }
     // A manifest may list only what was delivered for its own bucket.
-    let own = format!("{}/{}/", location.prefix, location.source_bucket);
-    if let Some(file) = manifest
-        .files
-        .iter()
-        .find(|file| !file.key.starts_with(&own))
-    {
+    if let Some(file) = manifest.files.iter().find(|file| !is_own(&file.key)) {
         return foreign(format!(
-            "the manifest lists {:?}, which is not under {own}",
-            file.key
+            "the manifest lists {:?}, which is not {}",
+            file.key, expected.place
         ));
     }
     let mut stems: Vec<&str> = manifest
@@ -133,6 +196,24 @@ pub fn check_manifest(
         ));
     }
     Ok(manifest)
+}
+
+/// Why a report that existed before the run cannot be read, with what would let it: a parameter of
+/// the platform's stack names the buckets it may read, and keys are their owners' own.
+pub fn unreadable_existing_report(uri: &ManifestUri, mut reason: Reason) -> Reason {
+    if !is_refusal(&reason.code) {
+        return reason;
+    }
+    if reason.message.contains("kms:Decrypt") {
+        return reason.needing("kms:Decrypt");
+    }
+    reason.message = format!(
+        "{}; the stack parameter ExistingInventoryBucketArns has to name the bucket {bucket}, and \
+         the policy of {bucket} has to allow it too if another account owns it",
+        reason.message,
+        bucket = uri.bucket(),
+    );
+    reason.needing("s3:GetObject")
 }
 
 /// What the Harvester does after it looked at buckets whose report has not come.
@@ -181,9 +262,24 @@ pub fn overdue(bucket: &SourceBucket, deadline: Timestamp) -> Reason {
 
 /// Whether an inventory configuration is still to be put on a bucket.
 pub fn needs_configuration(bucket: &SourceBucket) -> bool {
+    if bucket.existing_report.is_some() {
+        return false;
+    }
     match bucket.status {
         InventoryStatus::InventoryConfigurationNotCreated => bucket.reason.is_none(),
         InventoryStatus::InProgress => !bucket.configured,
+        _ => false,
+    }
+}
+
+/// Whether a report that existed before the run is still to be taken for a bucket.
+pub fn awaits_existing_report(bucket: &SourceBucket) -> bool {
+    if bucket.existing_report.is_none() {
+        return false;
+    }
+    match bucket.status {
+        InventoryStatus::InventoryConfigurationNotCreated => bucket.reason.is_none(),
+        InventoryStatus::InProgress => bucket.report.is_none(),
         _ => false,
     }
 }

@@ -21,7 +21,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::input::{Problem, RunInput};
-use crate::manifest::{FileFormat, Md5Hash, SchemaField};
+use crate::manifest::{FileFormat, ManifestUri, Md5Hash, SchemaField};
 use crate::status::{InventoryStatus, Reason};
 
 /// Days that the record of a run is kept.
@@ -220,6 +220,9 @@ pub struct SourceBucket {
     /// Whether the inventory configuration is known to be gone again.
     #[serde(default)]
     pub configuration_removed: bool,
+    /// Where the report is that exists and that this run takes, instead of asking S3 for one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub existing_report: Option<ManifestUri>,
     /// Key of the manifest whose report this run takes; a later one changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
@@ -260,6 +263,7 @@ impl SourceBucket {
             unlistable: false,
             configured: false,
             configuration_removed: false,
+            existing_report: None,
             report: None,
             files: None,
             files_pending: None,
@@ -292,11 +296,11 @@ pub struct InventoryFile {
     pub account: AccountId,
     /// The source bucket.
     pub bucket: BucketName,
-    /// Its Region.
+    /// Region of the bucket the file is in; of a delivered report that of the source bucket.
     pub region: Region,
     /// Manifest that lists the file.
     pub report: String,
-    /// The destination bucket the file is in.
+    /// The bucket the file is in.
     pub destination_bucket: BucketName,
     /// Its key there.
     pub key: String,

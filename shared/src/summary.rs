@@ -12,9 +12,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::catalogue;
 use crate::ids::{AccountId, BucketName, Region, RunId};
-use crate::input::{QueryInput, RunInput};
+use crate::input::{ExistingInventory, QueryInput, RunInput};
+use crate::manifest::ManifestUri;
 use crate::naming;
-use crate::outcome::{Coverage, coverage, outcome};
+use crate::outcome::{Coverage, coverage, not_found, outcome};
 use crate::run::{
     Account, DestinationState, Failure, LeftOut, Outcome, Query, QueryState, Run, RunParts,
     SourceBucket, StoredProblem,
@@ -74,6 +75,10 @@ pub struct Summary {
     /// Source buckets that are not covered. Those in the rarest status come first, so that a list
     /// that has to be cut loses more of the same.
     pub not_covered: Vec<NotCovered>,
+    /// Buckets that the input names a report for and that no account of the run has.
+    pub not_found: Vec<NotFound>,
+    /// Buckets in status `done` whose report existed before the run, and may be old.
+    pub existing_reports: Vec<ExistingReport>,
     /// Accounts whose buckets could not be listed.
     pub unread_accounts: Vec<UnreadAccount>,
     /// Regions whose inventory destination could not be made.
@@ -105,6 +110,28 @@ pub struct NotCovered {
     pub status: InventoryStatus,
     /// Why.
     pub reason: Reason,
+}
+
+/// A bucket that the input names a report for and that no account of the run has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct NotFound {
+    /// Name.
+    pub bucket: BucketName,
+    /// The report.
+    pub manifest: ManifestUri,
+    /// Why it is not covered.
+    pub reason: Reason,
+}
+
+/// A bucket whose rows are those of a report that existed before the run.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ExistingReport {
+    /// Owner.
+    pub account: AccountId,
+    /// Name.
+    pub bucket: BucketName,
+    /// The report.
+    pub manifest: ManifestUri,
 }
 
 /// An account whose buckets could not be listed.
@@ -170,7 +197,14 @@ impl Summary {
         let accounts = accounts_of(run, parts);
         let queries = queries_of(run, parts);
         let counted = coverage(&parts.buckets);
-        let now = outcome(run.failure.as_ref(), &accounts, &parts.buckets, &queries);
+        let missing = not_found(&run.input, &parts.buckets, &parts.left_out);
+        let now = outcome(
+            run.failure.as_ref(),
+            &accounts,
+            &parts.buckets,
+            &missing,
+            &queries,
+        );
         Self {
             run_id: run.run_id.clone(),
             outcome: run.outcome.map_or(now, |recorded| worse(recorded, now)),
@@ -190,6 +224,11 @@ impl Summary {
                 .into_iter()
                 .map(|status| (status, counted.get(&status).copied().unwrap_or_default()))
                 .collect(),
+            not_found: missing
+                .into_iter()
+                .map(|named| NotFound::of(named, &accounts))
+                .collect(),
+            existing_reports: existing_reports(&parts.buckets),
             unread_accounts: accounts
                 .into_iter()
                 .filter_map(|Account { account, reason }| {
@@ -248,6 +287,10 @@ impl Summary {
                 counted(self.source_buckets, "bucket")
             ));
         }
+        if !self.not_found.is_empty() {
+            let named = counted(self.not_found.len() as u64, "bucket");
+            shortfalls.push(format!("{named} of existing_inventories not found"));
+        }
         if !self.unread_accounts.is_empty() {
             shortfalls.push(format!(
                 "{} of {} not read",
@@ -288,6 +331,21 @@ pub fn cause_message(cause: &str) -> String {
         .ok()
         .and_then(|document| Some(document.get("errorMessage")?.as_str()?.to_owned()))
         .unwrap_or_else(|| cause.to_owned())
+}
+
+impl NotFound {
+    fn of(named: &ExistingInventory, accounts: &[Account]) -> Self {
+        let everywhere = accounts.iter().all(|account| account.reason.is_none());
+        let which = if everywhere { "" } else { " that was read" };
+        Self {
+            bucket: named.bucket.clone(),
+            manifest: named.manifest.clone(),
+            reason: Reason::new(
+                "BucketNotFound",
+                format!("existing_inventories names it, but no account of the run{which} has it"),
+            ),
+        }
+    }
 }
 
 impl QueryResult {
@@ -428,6 +486,20 @@ fn unexplained(run: &Run, status: InventoryStatus) -> Reason {
         }
         _ => Reason::new("Unknown", "no reason is on record"),
     }
+}
+
+fn existing_reports(buckets: &[SourceBucket]) -> Vec<ExistingReport> {
+    buckets
+        .iter()
+        .filter(|bucket| bucket.status == InventoryStatus::Done)
+        .filter_map(|bucket| {
+            Some(ExistingReport {
+                account: bucket.account.clone(),
+                bucket: bucket.bucket.clone(),
+                manifest: bucket.existing_report.clone()?,
+            })
+        })
+        .collect()
 }
 
 fn failed_destinations(parts: &RunParts) -> Vec<FailedDestination> {

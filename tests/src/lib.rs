@@ -9,5 +9,5 @@ pub use checks::{
     Snapshot, check_done_buckets, check_outcome, configurations, leftovers, objects_under, query,
     rows_in_table, snapshot_of,
 };
-pub use platform::{DEPLOYMENT, EXTERNAL_ID, Ended, Platform, test};
+pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
 pub use queue::NotificationQueue;

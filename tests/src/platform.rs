@@ -22,6 +22,9 @@ pub const DEPLOYMENT: &str = "insights";
 /// External id that the platform presents to every account.
 pub const EXTERNAL_ID: &str = "acme-s3insights";
 
+/// Buckets that the platform may take existing reports from.
+pub const EXISTING_REPORTS: [&str; 2] = ["existing-reports", "broken-reports"];
+
 /// How long an execution may take before a test gives up on it: far more than any needs, so that
 /// only a hang reaches it.
 const PATIENCE: Duration = Duration::from_mins(8);
@@ -78,7 +81,11 @@ impl Platform {
         remove_ended(&folder);
         let root = folder.join(std::process::id().to_string());
         let aws = LocalAws::start(StartOptions::new(&root), |step| eprintln!("{step}")).await?;
-        let parameters = BTreeMap::from([("ExternalId".to_owned(), EXTERNAL_ID.to_owned())]);
+        let reports = EXISTING_REPORTS.map(|bucket| format!("arn:aws:s3:::{bucket}"));
+        let parameters = BTreeMap::from([
+            ("ExternalId".to_owned(), EXTERNAL_ID.to_owned()),
+            ("ExistingInventoryBucketArns".to_owned(), reports.join(",")),
+        ]);
         let outputs = aws
             .deploy(DEPLOYMENT, &repository, &binaries()?, &parameters)
             .await?;

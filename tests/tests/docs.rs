@@ -155,7 +155,7 @@ fn every_reason_of_our_own_is_explained() {
     let mut codes = literals_after("Reason::new(");
     codes.extend(literals_after("code: "));
     // Local helpers that make reasons of one code.
-    assert!(codes.contains("ForeignReport") && codes.contains("UnsupportedFormat"));
+    assert!(codes.contains("ForeignReport") && codes.contains("BucketNotFound"));
     // Made of the state that Athena ended a query in.
     codes.extend(["QueryFailed", "QueryCancelled"].map(str::to_owned));
     assert_names("docs/troubleshooting.md", codes, 18);
@@ -173,6 +173,8 @@ fn every_field_of_the_run_input_is_explained() {
         "athena_queries[].name",
         "athena_queries[].query",
         "athena_queries[].catalog",
+        "existing_inventories[].bucket",
+        "existing_inventories[].manifest",
     ];
     assert_names("docs/run-input.md", inner, inner.len());
     let checked = example();

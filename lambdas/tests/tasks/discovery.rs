@@ -370,6 +370,49 @@ async fn every_bucket_of_every_page_is_recorded_as_it_is() {
 }
 
 #[tokio::test]
+async fn a_bucket_whose_report_exists_is_recorded_with_it_and_not_looked_at() {
+    let mut named = the_run();
+    let uri = |bucket: &str| format!("s3://reports/{bucket}/daily/1/manifest.json");
+    let existing = ["hollow", "closed", "tmp-1", "nowhere"]
+        .map(|bucket| json!({ "bucket": bucket, "manifest": uri(bucket) }));
+    named.input.existing_inventories = serde_json::from_value(json!(existing)).unwrap();
+    let mut script = discover_script();
+    script[0].1 = item(&named);
+    let looks = [
+        "GET@eu-west-1 hollow?versions&max-keys=1 as 111111111111",
+        "GET@us-east-1 closed?versions&max-keys=1 as 111111111111",
+    ];
+    script.retain(|(name, _)| !looks.contains(name));
+    // Nothing is delivered to us-east-1: the only bucket there has its report.
+    let region = script
+        .iter()
+        .position(|(name, _)| *name == "UpdateItem run");
+    script.remove(region.unwrap());
+    let (aws, answer) = discover(script).await;
+    assert_eq!(answer.unwrap().source_buckets, 5);
+    for bucket in ["hollow", "closed"] {
+        let record = aws
+            .call(&format!("PutItem bucket#111111111111#{bucket}"))
+            .item();
+        assert_eq!(record["existing_report"], uri(bucket));
+        assert_eq!(record["status"], "inventory_configuration_not_created");
+    }
+    let photos = aws.call("PutItem bucket#111111111111#photos").item();
+    assert_eq!(photos["existing_report"], Value::Null);
+    let regions = aws.call("UpdateItem run").json();
+    let regions = &regions["ExpressionAttributeValues"][":regions"]["SS"];
+    assert_eq!(*regions, json!(["eu-west-1"]));
+    // What the input leaves out stays out, and says that its report is not taken.
+    let left_out = aws
+        .call("BatchWriteItem left_out#111111111111#tmp-1 left_out#111111111111#far")
+        .text();
+    assert!(
+        left_out.contains("names tmp-*; its report in existing_inventories is not taken"),
+        "{left_out}"
+    );
+}
+
+#[tokio::test]
 async fn the_member_role_is_assumed_with_the_external_id() {
     let (aws, _) = discover(discover_script()).await;
     let assume = aws.call("AssumeRole arn:aws:iam::111111111111:role/insights-s3insights-member");

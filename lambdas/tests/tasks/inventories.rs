@@ -1,13 +1,13 @@
 use lambdas::{await_inventories, configure_inventories, refresh_statuses, remove_inventories};
 use serde_json::{Value, json};
 use shared::error::TaskError;
-use shared::run::DestinationState;
+use shared::run::{DestinationState, SourceBucket};
 use shared::status::{InventoryStatus, Reason};
 
 use crate::support::{
     Aws, DESTINATION, HOST, Line, MEMBER, Reply, cancelled, destination, discovered, done, error,
-    finished, frozen_run, in_progress, input, item, items, items_and_more, no_item, region, run,
-    the_run, versions, xml,
+    existing, finished, frozen_run, in_progress, input, item, items, items_and_more, no_item,
+    region, run, the_run, versions, xml,
 };
 
 pub(crate) fn account_payload() -> Value {
@@ -259,6 +259,74 @@ async fn configurations_of_a_run_that_ended_meanwhile_are_taken_back() {
 async fn a_run_that_is_over_gets_no_configuration() {
     let (_, answer) = configure(vec![("GetItem run", item(&frozen_run()))]).await;
     assert_eq!(answer.unwrap_err().name(), "InvalidInput");
+}
+
+const BEGIN_NAMED: &str = "TransactWriteItems run bucket#111111111111#named";
+
+/// Two buckets of whose reports one exists.
+pub(crate) fn configure_existing_script() -> Vec<Line> {
+    let named = SourceBucket {
+        status: InventoryStatus::InventoryConfigurationNotCreated,
+        ..existing("named")
+    };
+    vec![
+        ("GetItem run", item(&the_run())),
+        ("Query destination#", items(&[destination()])),
+        (
+            "Query bucket#111111111111#",
+            items(&[named, discovered("photos")]),
+        ),
+        (BEGIN_NAMED, done()),
+        (
+            "SendMessageBatch notifications",
+            Reply::Json(json!({ "Successful": [], "Failed": [] })),
+        ),
+        ("TransactWriteItems run bucket#111111111111#photos", done()),
+        (PUT_PHOTOS, done()),
+        ("UpdateItem bucket#111111111111#photos", done()),
+        ("GetItem run", item(&the_run())),
+    ]
+}
+
+#[tokio::test]
+async fn a_bucket_whose_report_exists_gets_a_message_and_no_configuration() {
+    let (aws, answer) = configure(configure_existing_script()).await;
+    assert!(answer.unwrap().finished);
+    // Nothing is taken for a bucket that is not in progress.
+    aws.assert_order(BEGIN_NAMED, "SendMessageBatch notifications");
+    assert_eq!(aws.call(BEGIN_NAMED).parts()[0].value(":by"), 1);
+    let entries = aws.call("SendMessageBatch notifications").json()["Entries"].clone();
+    let entries = entries.as_array().unwrap();
+    assert_eq!(entries.len(), 1);
+    // The place of the report is on record, so that no message can name another.
+    let body: Value = serde_json::from_str(entries[0]["MessageBody"].as_str().unwrap()).unwrap();
+    let expected = json!({ "run_id": "nightly", "account_id": MEMBER, "bucket": "named" });
+    assert_eq!(body, expected);
+}
+
+#[tokio::test]
+async fn a_report_that_exists_needs_no_destination_and_is_sent_until_it_is_taken() {
+    let mut taken = existing("taken");
+    taken.report = Some("manifest".into());
+    let mut refused = existing("refused");
+    refused.status = InventoryStatus::VerificationFailed;
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        ("Query destination#", items::<Value>(&[])),
+        (
+            "Query bucket#111111111111#",
+            items(&[existing("named"), taken, refused]),
+        ),
+        // The attempt before broke off between the two.
+        (BEGIN_NAMED, cancelled(&["None", "ConditionalCheckFailed"])),
+        (BEGIN_NAMED, cancelled(&["None", "ConditionalCheckFailed"])),
+        (
+            "SendMessageBatch notifications",
+            Reply::Json(json!({ "Successful": [], "Failed": [] })),
+        ),
+    ];
+    let (_, answer) = configure(script).await;
+    assert!(answer.unwrap().finished);
 }
 
 // --- await-inventories -------------------------------------------------------------------------
@@ -513,6 +581,12 @@ async fn a_configuration_put_for_a_bucket_that_ended_meanwhile_is_removed() {
 }
 
 #[tokio::test]
+async fn a_bucket_whose_report_exists_is_left_alone() {
+    let (_, answer) = refresh(look(&existing("photos"), vec![])).await;
+    assert_eq!(answer.unwrap(), WAIT_ON);
+}
+
+#[tokio::test]
 async fn after_the_deadline_or_publication_nobody_waits() {
     let mut late = the_run();
     late.deadline = "2026-03-01T00:00:01Z".parse().unwrap();
@@ -623,9 +697,12 @@ async fn every_configuration_that_may_be_there_is_removed() {
 async fn removing_again_asks_for_nothing() {
     let mut removed = finished("photos");
     removed.configuration_removed = true;
+    // It never had one.
+    let mut refused = existing("named");
+    refused.status = InventoryStatus::VerificationFailed;
     let script = vec![
         ("GetItem run", item(&the_run())),
-        ("Query bucket#111111111111#", items(&[removed])),
+        ("Query bucket#111111111111#", items(&[removed, refused])),
     ];
     let (_, answer) = remove(script).await;
     assert!(answer.unwrap().finished);

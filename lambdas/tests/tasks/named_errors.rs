@@ -86,7 +86,10 @@ fn tasks_until_publication() -> Vec<Task> {
         task(
             "configure-inventories",
             inventories::account_payload(),
-            &[inventories::configure_script],
+            &[
+                inventories::configure_script,
+                inventories::configure_existing_script,
+            ],
             configure_inventories::handle,
         ),
         task(
@@ -274,7 +277,7 @@ async fn bad_task_input_is_refused_before_any_request_and_names_the_field() {
 async fn a_message_that_meets_a_passing_trouble_comes_back() {
     type Function = fn(Arc<Platform>, SqsEvent) -> LocalBoxFuture<'static, SqsBatchResponse>;
     type Case = (Function, fn() -> SqsEvent, fn() -> Vec<Line>);
-    let functions: [Case; 2] = [
+    let functions: [Case; 3] = [
         (
             |platform, event| {
                 Box::pin(async move {
@@ -285,6 +288,17 @@ async fn a_message_that_meets_a_passing_trouble_comes_back() {
             },
             queues::processor_event,
             queues::processor_script,
+        ),
+        (
+            |platform, event| {
+                Box::pin(async move {
+                    Box::pin(inventory_object_processor::handle(platform, event))
+                        .await
+                        .expect("fails by message")
+                })
+            },
+            queues::existing_event,
+            queues::existing_script,
         ),
         (
             |platform, event| {

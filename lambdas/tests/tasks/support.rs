@@ -55,6 +55,11 @@ pub(crate) enum Reply {
     Json(Value),
     Xml(String),
     Bytes(Vec<u8>),
+    /// An answer of S3 without a body that tells where the bucket is, if it does.
+    Head {
+        status: u16,
+        region: Option<&'static str>,
+    },
     /// An error as the service's protocol writes it.
     Error {
         status: u16,
@@ -504,6 +509,7 @@ fn credentials_of(name: &str) -> Reply {
 
 fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
     let is_xml = matches!(service, "s3" | "sts" | "cloudformation");
+    let mut told_region = None;
     let (status, body) = match reply {
         Reply::Unreachable => {
             return Err(ConnectorError::io("the connection broke".into()));
@@ -514,6 +520,10 @@ fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
         Reply::Json(value) => (200, value.to_string().into_bytes()),
         Reply::Xml(text) => (200, text.into_bytes()),
         Reply::Bytes(bytes) => (200, bytes),
+        Reply::Head { status, region } => {
+            told_region = region;
+            (status, Vec::new())
+        }
         Reply::Error {
             status,
             code,
@@ -537,7 +547,11 @@ fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
         }
     };
     let status = status.try_into().expect("a status of HTTP");
-    Ok(HttpResponse::new(status, SdkBody::from(body)))
+    let mut response = HttpResponse::new(status, SdkBody::from(body));
+    if let Some(region) = told_region {
+        response.headers_mut().insert("x-amz-bucket-region", region);
+    }
+    Ok(response)
 }
 
 // --- what a request is called ------------------------------------------------------------------
@@ -891,6 +905,16 @@ pub(crate) fn finished(name: &str) -> SourceBucket {
         objects: 2,
         bytes: 3,
         ..in_progress(name)
+    }
+}
+
+/// A bucket whose report existed before the run, and is to be taken.
+pub(crate) fn existing(name: &str) -> SourceBucket {
+    let manifest = format!("s3://reports/team/{name}/daily/2026-02-27T01-00Z/manifest.json");
+    SourceBucket {
+        status: InventoryStatus::InProgress,
+        existing_report: Some(manifest.try_into().expect("the place of a manifest")),
+        ..discovered(name)
     }
 }
 

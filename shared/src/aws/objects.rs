@@ -23,6 +23,35 @@ impl Clients {
             s3: self.s3(region),
         }
     }
+
+    /// The Region of a bucket that may be anybody's, with the platform's own credentials. S3 tells it
+    /// also to those whom it refuses or sends to another Region.
+    pub async fn region_of_bucket(&self, bucket: &BucketName) -> Result<Region, AwsError> {
+        let operation = || format!("HeadBucket of {bucket}");
+        let answer = self
+            .s3(&self.region())
+            .head_bucket()
+            .bucket(bucket.as_str())
+            .send()
+            .await;
+        let told = match &answer {
+            Ok(answer) => answer.bucket_region(),
+            Err(error) => error
+                .raw_response()
+                .and_then(|answer| answer.headers().get("x-amz-bucket-region")),
+        };
+        let known = told.map(Region::try_from);
+        match (known, answer) {
+            (Some(Ok(region)), _) => Ok(region),
+            (_, Err(error)) => Err(AwsError::new(operation(), &error)),
+            (_, Ok(_)) => Err(AwsError {
+                operation: operation(),
+                code: "UnknownRegion".into(),
+                message: format!("S3 does not say where {bucket} is"),
+                class: Class::Other,
+            }),
+        }
+    }
 }
 
 /// How far the emptying of a bucket has come.

@@ -6,10 +6,12 @@ use sha2::{Digest, Sha256};
 
 use super::{
     AccountInput, DEFAULT_DATABASE, DEFAULT_INVENTORY_TIMEOUT_MINUTES,
-    DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES, DEFAULT_STATUS_REFRESH_MINUTES, QueryInput, RunInput,
+    DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES, DEFAULT_STATUS_REFRESH_MINUTES, ExistingInventory,
+    QueryInput, RunInput,
 };
 use crate::catalogue::{self, TABLE_PLACEHOLDER};
 use crate::ids::{AccountId, BucketName, Region, RunId};
+use crate::manifest::ManifestUri;
 
 /// SES takes at most 50 recipients in one message.
 const MAX_RECIPIENTS: usize = 50;
@@ -28,6 +30,7 @@ pub const FIELDS: &[&str] = &[
     "sender_email_address",
     "recipient_email_addresses",
     "supported_regions",
+    "existing_inventories",
     "inventory_timeout_minutes",
     "status_refresh_minutes",
 ];
@@ -121,6 +124,7 @@ pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Ve
         fields.get("supported_regions"),
         surroundings.enabled_regions,
     );
+    let existing = check.existing_inventories(fields.get("existing_inventories"), is_smoke_test);
     let default_timeout = if is_smoke_test {
         DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES
     } else {
@@ -146,6 +150,7 @@ pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Ve
                 sender_email_address: sender,
                 recipient_email_addresses: recipients,
                 supported_regions: regions,
+                existing_inventories: existing,
                 inventory_timeout_minutes: timeout,
                 status_refresh_minutes: refresh,
             },
@@ -530,6 +535,87 @@ impl Check {
             }
         }
         Some(regions)
+    }
+
+    fn existing_inventories(
+        &mut self,
+        value: Option<&Value>,
+        is_smoke_test: bool,
+    ) -> Vec<ExistingInventory> {
+        let path = "existing_inventories";
+        let elements = self.list(value, path);
+        if is_smoke_test && !elements.is_empty() {
+            self.problem(
+                path,
+                "must be left out of a smoke test, which covers no source bucket",
+            );
+        }
+        let mut existing: Vec<ExistingInventory> = Vec::new();
+        // Which element named each bucket first: one whose manifest is wrong counts too.
+        let mut named: Vec<(BucketName, usize)> = Vec::new();
+        for (index, element) in elements.iter().enumerate() {
+            let path = format!("{path}[{index}]");
+            let Value::Object(fields) = element else {
+                self.problem(
+                    &path,
+                    format!(
+                        "must be an object such as {{\"bucket\": …, \"manifest\": \"s3://…\"}}, \
+                         found {}",
+                        kind(element)
+                    ),
+                );
+                continue;
+            };
+            for name in fields
+                .keys()
+                .filter(|name| !["bucket", "manifest"].contains(&name.as_str()))
+            {
+                self.problem(
+                    &format!("{path}.{name}"),
+                    "unknown field; accepted are bucket, manifest",
+                );
+            }
+            let bucket_path = format!("{path}.bucket");
+            let bucket: Option<BucketName> =
+                self.required(fields, "bucket", &path, BucketName::EXPECTED);
+            let manifest: Option<ManifestUri> =
+                self.required(fields, "manifest", &path, ManifestUri::EXPECTED);
+            let Some(bucket) = bucket else { continue };
+            if let Some((_, first)) = named.iter().find(|(known, _)| *known == bucket) {
+                self.problem(
+                    &bucket_path,
+                    format!("{bucket} is already named by existing_inventories[{first}].bucket"),
+                );
+            }
+            named.push((bucket.clone(), index));
+            existing.extend(manifest.map(|manifest| ExistingInventory { bucket, manifest }));
+        }
+        existing
+    }
+
+    /// A text field of an element that has to be there and keep its rules.
+    fn required<T>(
+        &mut self,
+        fields: &Map<String, Value>,
+        name: &str,
+        element: &str,
+        expected: &str,
+    ) -> Option<T>
+    where
+        T: for<'a> TryFrom<&'a str, Error = crate::ids::InvalidId>,
+    {
+        let path = format!("{element}.{name}");
+        match fields.get(name) {
+            Some(Value::String(text)) => self.parse(&path, text),
+            None | Some(Value::Null) => {
+                self.problem(&path, format!("must be {expected}"));
+                None
+            }
+            Some(other) => {
+                self.problem(&path, format!("must be a text, found {}", kind(other)));
+                None
+            }
+        }
     }
 }
 

@@ -238,6 +238,92 @@ fn every_bad_field_is_answered_with_its_path() {
             "at least one Region",
         ),
         (
+            with("existing_inventories", json!("s3://r/manifest.json")),
+            "existing_inventories",
+            "must be a list",
+        ),
+        (
+            with("existing_inventories", json!(["s3://r/manifest.json"])),
+            "existing_inventories[0]",
+            "must be an object such as",
+        ),
+        (
+            with("existing_inventories", json!([{"bucket": "photos"}])),
+            "existing_inventories[0].manifest",
+            "must be the place of a manifest such as s3://",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([{"manifest": "s3://reports/manifest.json"}]),
+            ),
+            "existing_inventories[0].bucket",
+            "must be a bucket name",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([{"bucket": "a/b", "manifest": "s3://reports/manifest.json"}]),
+            ),
+            "existing_inventories[0].bucket",
+            "is not a bucket name",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([{"bucket": 7, "manifest": "s3://reports/manifest.json"}]),
+            ),
+            "existing_inventories[0].bucket",
+            "must be a text",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([{"bucket": "photos", "manifest": "s3://reports/a/../manifest.json"}]),
+            ),
+            "existing_inventories[0].manifest",
+            "is not the place of a manifest",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([{"bucket": "photos", "manifest": "s3://reports/manifest.checksum"}]),
+            ),
+            "existing_inventories[0].manifest",
+            "is not the place of a manifest",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([{"bucket": "photos", "manifest": "s3://reports/manifest.json", "format": "CSV"}]),
+            ),
+            "existing_inventories[0].format",
+            "unknown field; accepted are bucket, manifest",
+        ),
+        (
+            with(
+                "existing_inventories",
+                json!([
+                    {"bucket": "photos", "manifest": "s3://reports/a/manifest.json"},
+                    {"bucket": "photos", "manifest": "s3://reports/b/manifest.json"},
+                ]),
+            ),
+            "existing_inventories[1].bucket",
+            "photos is already named by existing_inventories[0].bucket",
+        ),
+        (
+            {
+                let mut raw = with(
+                    "existing_inventories",
+                    json!([{"bucket": "photos", "manifest": "s3://reports/manifest.json"}]),
+                );
+                raw["is_smoke_test"] = json!(true);
+                raw
+            },
+            "existing_inventories",
+            "must be left out of a smoke test",
+        ),
+        (
             with("inventory_timeout_minutes", json!(0)),
             "inventory_timeout_minutes",
             "whole number from 1",
@@ -279,6 +365,56 @@ fn all_problems_come_in_one_answer() {
             "accounts",
             "sender_email_address",
             "recipient_email_addresses"
+        ]
+    );
+}
+
+#[test]
+fn a_report_that_exists_is_found_by_its_bucket() {
+    let raw = with(
+        "existing_inventories",
+        json!([
+            {"bucket": "photos", "manifest": "s3://reports/photos/daily/1/manifest.json"},
+            {"bucket": "music", "manifest": "s3://reports/music/daily/1/manifest.json"},
+        ]),
+    );
+    let Checked { input, warnings } = run(&raw).unwrap();
+    assert!(warnings.is_empty());
+    let of = |bucket: &str| {
+        let bucket = BucketName::try_from(bucket).unwrap();
+        input
+            .existing_inventory_of(&bucket)
+            .map(ToString::to_string)
+    };
+    assert_eq!(
+        of("music").as_deref(),
+        Some("s3://reports/music/daily/1/manifest.json")
+    );
+    assert_eq!(of("films"), None);
+    let text = serde_json::to_string(&input).unwrap();
+    assert_eq!(serde_json::from_str::<RunInput>(&text).unwrap(), input);
+    // All mistakes of the list come in one answer.
+    let problems = run(&with(
+        "existing_inventories",
+        json!([{"bucket": "a/b", "manifest": 7}, null, {}]),
+    ));
+    let paths: Vec<String> = problems
+        .unwrap_err()
+        .iter()
+        .filter_map(|problem| Some(problem.split_once(": ")?.0.to_owned()))
+        .collect();
+    let paths: Vec<&str> = paths
+        .iter()
+        .map(|path| path.trim_start_matches("existing_inventories"))
+        .collect();
+    assert_eq!(
+        paths,
+        [
+            "[0].bucket",
+            "[0].manifest",
+            "[1]",
+            "[2].bucket",
+            "[2].manifest"
         ]
     );
 }

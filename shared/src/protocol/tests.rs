@@ -1,7 +1,7 @@
 use serde_json::json;
 
 use super::*;
-use crate::input::RunInput;
+use crate::input::{ExistingInventory, RunInput};
 use crate::manifest::Md5Hash;
 
 fn region(code: &str) -> Region {
@@ -70,11 +70,24 @@ fn destination() -> Destination {
 const CHECKSUM_KEY: &str =
     "123456789012/photos/s3insights-insights-nightly/2026-03-01T00-00Z/manifest.checksum";
 
+fn uri() -> ManifestUri {
+    let text = "s3://destination/reports/photos/daily/2026-03-01T00-00Z/manifest.json";
+    ManifestUri::try_from(text).unwrap()
+}
+
+fn existing(status: InventoryStatus) -> SourceBucket {
+    SourceBucket {
+        existing_report: Some(uri()),
+        ..bucket(status)
+    }
+}
+
 fn location() -> ReportLocation {
     ReportLocation::parse(CHECKSUM_KEY).unwrap()
 }
 
-fn manifest(change: impl FnOnce(&mut serde_json::Value)) -> Result<Manifest, Reason> {
+/// A manifest and its checksum.
+fn report(change: impl FnOnce(&mut serde_json::Value)) -> (String, String) {
     let mut document = json!({
         "sourceBucket": "photos",
         "destinationBucket": "arn:aws:s3:::destination",
@@ -89,14 +102,21 @@ fn manifest(change: impl FnOnce(&mut serde_json::Value)) -> Result<Manifest, Rea
         }],
     });
     change(&mut document);
-    let bytes = document.to_string();
-    let checksum = Md5Hash::of(bytes.as_bytes()).to_string();
-    check_manifest(
-        &location(),
-        &name("destination"),
-        bytes.as_bytes(),
-        checksum.as_bytes(),
-    )
+    let manifest = document.to_string();
+    let checksum = Md5Hash::of(manifest.as_bytes()).to_string();
+    (manifest, checksum)
+}
+
+fn manifest(change: impl FnOnce(&mut serde_json::Value)) -> Result<Manifest, Reason> {
+    let (manifest, checksum) = report(change);
+    let (at, to) = (location(), name("destination"));
+    check_manifest(&at, &to, manifest.as_bytes(), checksum.as_bytes())
+}
+
+fn existing_manifest(change: impl FnOnce(&mut serde_json::Value)) -> Result<Manifest, Reason> {
+    let (manifest, checksum) = report(change);
+    let (bucket, uri) = (name("photos"), uri());
+    check_existing_manifest(&bucket, &uri, manifest.as_bytes(), checksum.as_bytes())
 }
 
 #[test]
@@ -105,20 +125,37 @@ fn exclusions_and_regions_decide_what_is_in() {
         id: AccountId::try_from("123456789012").unwrap(),
         exclude: vec!["tmp-*".into()],
     };
-    let supported = [region("eu-west-1")];
-    let because = |bucket: &str, code: &str| {
-        left_out_because(&account, &name(bucket), &region(code), Some(&supported))
+    let mut input = run().input;
+    let because = |input: &RunInput, bucket: &str, code: &str| {
+        left_out_because(input, &account, &name(bucket), &region(code))
     };
-    assert_eq!(because("photos", "eu-west-1"), None);
+    assert_eq!(because(&input, "photos", "eu-west-1"), None);
     assert_eq!(
-        because("tmp-1", "eu-west-1").unwrap(),
+        because(&input, "tmp-1", "eu-west-1").unwrap(),
         "accounts[].exclude names tmp-*"
     );
     assert_eq!(
-        because("photos", "us-east-1").unwrap(),
+        because(&input, "photos", "us-east-1").unwrap(),
         "supported_regions does not name us-east-1"
     );
-    let everywhere = left_out_because(&account, &name("photos"), &region("us-east-1"), None);
+    // What leaves a bucket out wins over a report that is named for it.
+    input.existing_inventories = ["photos", "tmp-1"]
+        .map(|bucket| ExistingInventory {
+            bucket: name(bucket),
+            manifest: uri(),
+        })
+        .to_vec();
+    assert_eq!(because(&input, "photos", "eu-west-1"), None);
+    assert_eq!(
+        because(&input, "tmp-1", "eu-west-1").unwrap(),
+        "accounts[].exclude names tmp-*; its report in existing_inventories is not taken"
+    );
+    assert_eq!(
+        because(&input, "photos", "us-east-1").unwrap(),
+        "supported_regions does not name us-east-1; its report in existing_inventories is not taken"
+    );
+    input.supported_regions = None;
+    let everywhere = because(&input, "photos", "us-east-1");
     assert_eq!(everywhere, None, "no Region was named");
 }
 
@@ -172,12 +209,124 @@ fn a_report_is_awaited_once_and_from_its_destination() {
             expected,
             "{status}"
         );
+        assert!(
+            !check(&run(), &existing(status), &at, "m1"),
+            "a report that nobody asked for, {status}"
+        );
     }
+}
+
+#[test]
+fn an_existing_report_is_taken_from_where_the_record_says_and_while_the_bucket_is_open() {
+    for status in InventoryStatus::ALL {
+        let expected = status == InventoryStatus::InProgress;
+        let named = existing(status);
+        assert_eq!(
+            existing_report(&run(), &named).is_ok(),
+            expected,
+            "{status}"
+        );
+        assert!(
+            existing_report(&run(), &bucket(status)).is_err(),
+            "{status}"
+        );
+    }
+    let mut open = existing(InventoryStatus::InProgress);
+    open.report = Some(uri().manifest_key());
+    assert_eq!(existing_report(&run(), &open), Ok(&uri()), "again");
+    let frozen = Run {
+        frozen_at: Some(Timestamp::UNIX_EPOCH),
+        ..run()
+    };
+    assert!(existing_report(&frozen, &open).is_err());
+}
+
+#[test]
+fn an_existing_report_is_sent_until_it_is_taken_and_its_bucket_never_configured() {
+    for status in InventoryStatus::ALL {
+        assert!(!needs_configuration(&existing(status)), "{status}");
+        assert!(!awaits_existing_report(&bucket(status)), "{status}");
+        let open = matches!(
+            status,
+            InventoryStatus::InProgress | InventoryStatus::InventoryConfigurationNotCreated
+        );
+        assert_eq!(awaits_existing_report(&existing(status)), open, "{status}");
+    }
+    let mut taken = existing(InventoryStatus::InProgress);
+    taken.report = Some("m1".into());
+    assert!(!awaits_existing_report(&taken));
+}
+
+#[test]
+fn an_existing_manifest_must_be_about_its_bucket_and_lie_where_it_says() {
+    for format in ["Parquet", "ORC", "CSV"] {
+        let schema = match format {
+            "CSV" => "Bucket, Key",
+            "ORC" => "struct<bucket:string,key:string>",
+            _ => "message s3.inventory { required binary bucket; required binary key; }",
+        };
+        let read = existing_manifest(|m| {
+            m["fileFormat"] = json!(format);
+            m["fileSchema"] = json!(schema);
+        });
+        assert_eq!(read.unwrap().format.to_string(), format);
+    }
+    for key in [
+        "photos/daily/data/a.parquet",
+        "reports/photos/daily/data/a.parquet",
+        "a/b/photos/data/a.parquet",
+    ] {
+        let read = existing_manifest(|m| m["files"][0]["key"] = json!(key));
+        assert_eq!(read.unwrap().files[0].key, key);
+    }
+    let foreign: [(&str, serde_json::Value); 5] = [
+        ("/sourceBucket", json!("other")),
+        ("/destinationBucket", json!("arn:aws:s3:::other")),
+        ("/files/0/key", json!("reports/other/daily/data/a.parquet")),
+        ("/files/0/key", json!("reports/photos2/data/a.parquet")),
+        ("/files/0/key", json!("reports/other/photos")),
+    ];
+    for (pointer, value) in foreign {
+        let refused = existing_manifest(|m| *m.pointer_mut(pointer).unwrap() = value.clone());
+        assert_eq!(refused.unwrap_err().code, "ForeignReport", "{value}");
+    }
+    let (whole, checksum) = report(|_| ());
+    let damaged = check_existing_manifest(
+        &name("photos"),
+        &uri(),
+        format!("{whole} ").as_bytes(),
+        checksum.as_bytes(),
+    );
+    assert_eq!(damaged.unwrap_err().code, "ManifestChecksumMismatch");
+}
+
+#[test]
+fn who_may_not_read_an_existing_report_is_told_what_would_let_it() {
+    let reason = unreadable_existing_report(&uri(), Reason::new("AccessDenied", "no"));
+    assert_eq!(reason.missing_permission.as_deref(), Some("s3:GetObject"));
+    assert!(
+        reason.message.starts_with(
+            "no; the stack parameter ExistingInventoryBucketArns has to name the bucket destination"
+        ),
+        "{}",
+        reason.message
+    );
+    let kms = Reason::new("AccessDenied", "not authorized to perform: kms:Decrypt");
+    let reason = unreadable_existing_report(&uri(), kms.clone());
+    assert_eq!(reason.missing_permission.as_deref(), Some("kms:Decrypt"));
+    assert_eq!(reason.message, kms.message);
+    let other = Reason::new("InvalidObjectState", "archived");
+    assert_eq!(unreadable_existing_report(&uri(), other.clone()), other);
 }
 
 #[test]
 fn a_manifest_must_be_what_its_place_says() {
     assert_eq!(manifest(|_| ()).unwrap().files.len(), 1);
+    let csv = manifest(|m| {
+        m["fileFormat"] = json!("CSV");
+        m["fileSchema"] = json!("Bucket, Key");
+    });
+    assert_eq!(csv.unwrap().files.len(), 1, "whatever its format");
     let code = |change: fn(&mut serde_json::Value)| manifest(change).unwrap_err().code;
     assert_eq!(
         code(|m| m["sourceBucket"] = json!("other")),

@@ -19,7 +19,7 @@ use crate::status::InventoryStatus;
 pub const MAX_BYTES: usize = 90_000;
 
 /// Entries that are addresses: whole, or they lead nowhere.
-const ADDRESSES: &[&str] = &["console_link", "result_location", "location"];
+const ADDRESSES: &[&str] = &["console_link", "result_location", "location", "manifest"];
 
 /// How much of a summary is shown.
 #[derive(Debug, Clone, Copy)]
@@ -161,6 +161,8 @@ fn view(summary: &Summary, limits: Limits) -> Value {
     }
     let lists = [
         ("not_covered", cut(&summary.not_covered, limits)),
+        ("not_found", cut(&summary.not_found, limits)),
+        ("existing_reports", cut(&summary.existing_reports, limits)),
         ("unread_accounts", cut(&summary.unread_accounts, limits)),
         (
             "failed_destinations",

@@ -451,6 +451,50 @@ fn what_is_not_on_record_counts_as_missing() {
 }
 
 #[test]
+fn a_named_bucket_that_no_account_has_is_not_covered() {
+    let mut run = run(false);
+    let manifest = |bucket: &str| {
+        let uri = format!("s3://reports/<b>/{bucket}/daily/2026-01-01T00-00Z/manifest.json");
+        ManifestUri::try_from(uri).unwrap()
+    };
+    run.input.existing_inventories = ["photos", "cdn-assets", "nowhere"]
+        .map(|bucket| ExistingInventory {
+            bucket: name(bucket),
+            manifest: manifest(bucket),
+        })
+        .to_vec();
+    let mut parts = complete_parts();
+    parts.buckets[0].existing_report = Some(manifest("photos"));
+    let summary = build(&run, &parts);
+    check(&summary);
+    assert_eq!(
+        summary.subject(),
+        "S3Insights run nightly: partial, 1 bucket of existing_inventories not found"
+    );
+    // The one that is left out is known, and said to be left out.
+    let [not_found] = &summary.not_found[..] else {
+        panic!("{:?}", summary.not_found);
+    };
+    assert_eq!(not_found.bucket, name("nowhere"));
+    assert_eq!(not_found.reason.code, "BucketNotFound");
+    assert_eq!(
+        not_found.reason.message,
+        "existing_inventories names it, but no account of the run has it"
+    );
+    insta::assert_snapshot!("existing.txt", summary.text());
+    insta::assert_snapshot!("existing.html", summary.html());
+
+    parts.accounts[0].reason = Some(Reason::new("AccessDenied", "no"));
+    let message = build(&run, &parts).not_found[0].reason.message.clone();
+    assert!(message.ends_with("no account of the run that was read has it"));
+
+    run.input.existing_inventories.truncate(2);
+    let summary = build(&run, &complete_parts());
+    check(&summary);
+    assert_eq!(summary.outcome, Outcome::Complete);
+}
+
+#[test]
 fn console_links_lead_to_the_partition_of_the_region() {
     let cases = [
         (

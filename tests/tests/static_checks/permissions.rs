@@ -213,6 +213,45 @@ fn a_member_role_only_looks_and_manages_inventory_configurations() {
 }
 
 #[test]
+fn existing_reports_are_read_where_the_parameter_names_their_buckets_and_nowhere_else() {
+    let host = template("host");
+    assert_eq!(
+        host["Parameters"]["ExistingInventoryBucketArns"]["Default"],
+        ""
+    );
+    let mut allowed = BTreeSet::new();
+    for (name, role) in resources(&host, "AWS::IAM::Role") {
+        let mut optional = Vec::new();
+        walk(&role["Properties"]["Policies"], &mut |value| {
+            if let Some(branches) = value["Fn::If"].as_array()
+                && branches[0] == "HasExistingInventories"
+            {
+                assert_eq!(branches[2]["Ref"], "AWS::NoValue", "{name}");
+                optional.push(&branches[1]);
+            }
+        });
+        for statement in statements(&role["Properties"]["Policies"]) {
+            let of_parameter = statement["Resource"]
+                .to_string()
+                .contains("ExistingInventoryBucketArns");
+            // Without the condition an empty list would be an empty resource.
+            assert_eq!(of_parameter, optional.contains(&statement), "{name}");
+            if of_parameter {
+                let action = statement["Action"].as_str().unwrap().to_owned();
+                allowed.insert((name, action));
+            }
+        }
+    }
+    let expected = [
+        "InventoryFileConsolidatorRole",
+        "InventoryObjectProcessorRole",
+    ]
+    .into_iter()
+    .flat_map(|role| ["s3:GetObject", "s3:ListBucket"].map(|action| (role, action.to_owned())));
+    assert_eq!(allowed, expected.collect());
+}
+
+#[test]
 fn only_the_tasks_that_need_it_delete() {
     let host = template("host");
     let mut deleting = BTreeSet::new();

@@ -16,6 +16,8 @@ mod configurations;
 mod deadline;
 /// Reports and notifications that come twice, out of order, or from strangers.
 mod delivery_disorder;
+/// Reports that existed before their run.
+mod existing_reports;
 /// Buckets that somebody makes with their own tools.
 mod own_tools;
 /// The run input of the predecessor.
