@@ -86,12 +86,26 @@ impl fmt::Display for Category {
 
 /// What makes a key belong to a category. All texts are lower case; keys are compared without
 /// regard to ASCII case.
-struct Rule {
-    category: Category,
+#[derive(Clone, Copy, Debug)]
+pub struct Rule {
+    /// The category.
+    pub category: Category,
     /// Extensions, separated by blanks.
     extensions: &'static str,
     /// Whole file names, separated by blanks. They win over extensions.
     names: &'static str,
+}
+
+impl Rule {
+    /// Extensions of this category.
+    pub fn extensions(&self) -> impl Iterator<Item = &'static str> {
+        self.extensions.split_whitespace()
+    }
+
+    /// Whole file names of this category. They win over extensions.
+    pub fn names(&self) -> impl Iterator<Item = &'static str> {
+        self.names.split_whitespace()
+    }
 }
 
 /// The rules. An extension or name stands in one rule only.
@@ -170,7 +184,17 @@ const RULES: [Rule; 11] = [
 const WRAPPERS: &str = "gz gzip bz2 xz zst zstd lz4 lzma br z zip 7z bak backup bkp old orig";
 
 /// How many wrappers are looked through, so that a hostile key cannot make work.
-const MAX_WRAPPERS: usize = 3;
+pub const MAX_WRAPPERS: usize = 3;
+
+/// The rules as data, for what reckons [`category`] by other means.
+pub fn rules() -> impl Iterator<Item = Rule> {
+    RULES.into_iter()
+}
+
+/// The extensions that wrap another file, see [`category`].
+pub fn wrappers() -> impl Iterator<Item = &'static str> {
+    WRAPPERS.split(' ')
+}
 
 /// All derived values of one key.
 #[derive(Clone, Debug, PartialEq, Eq)]
