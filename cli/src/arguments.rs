@@ -1,16 +1,18 @@
 //! What can be typed. The doc comments are the help texts.
 
 use std::convert::Infallible;
+use std::fmt;
+use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
-use shared::ids::RunId;
+use shared::ids::{BucketName, RunId};
 
 const AFTER_HELP: &str = "\
 Exit codes:
   0    done; a run that was waited for is complete
-  1    failed
+  1    failed; a report does not verify
   2    misuse: an argument or a file given cannot be used
   3    a run that was waited for is partial
   130  interrupted
@@ -29,6 +31,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Noun {
     Run(RunArguments),
+    Inventory(InventoryArguments),
     Local(LocalArguments),
 }
 
@@ -97,6 +100,81 @@ pub(crate) enum RunVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Verifies inventory reports of S3 and consolidates them, without a deployed platform.
+///
+/// A report is named by its `manifest.json`, a file or `s3://bucket/key`. Beside a manifest on disk, its
+/// data files are looked for where S3 would have put them, and in the manifest's own folder.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct InventoryArguments {
+    #[command(subcommand)]
+    pub(crate) verb: InventoryVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum InventoryVerb {
+    /// Verify a report and write its consolidated files and totals
+    ///
+    /// Nothing is written unless the whole report verifies.
+    Consolidate {
+        #[command(flatten)]
+        report: ReportArguments,
+        /// Folder to write to, or `s3://bucket/prefix`
+        #[arg(long, value_name = "DIR")]
+        to: PlaceArgument,
+    },
+    /// Check every file of a report against its manifest
+    Verify {
+        #[command(flatten)]
+        report: ReportArguments,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReportArguments {
+    /// The report's `manifest.json`, a file or `s3://bucket/key`
+    #[arg(value_name = "MANIFEST")]
+    pub(crate) manifest: PlaceArgument,
+    /// Files worked on at a time; one for each processor when left out
+    #[arg(long, value_name = "N")]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// A place on disk or in S3.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum PlaceArgument {
+    Disk(PathBuf),
+    S3 { bucket: BucketName, key: String },
+}
+
+impl FromStr for PlaceArgument {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let Some(place) = text.strip_prefix("s3://") else {
+            return Ok(Self::Disk(text.into()));
+        };
+        let (bucket, key) = place.split_once('/').unwrap_or((place, ""));
+        let bucket = BucketName::try_from(bucket).map_err(|error| error.to_string())?;
+        Ok(Self::S3 {
+            bucket,
+            key: key.to_owned(),
+        })
+    }
+}
+
+impl fmt::Display for PlaceArgument {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Disk(path) => write!(formatter, "{}", path.display()),
+            Self::S3 { bucket, key } => write!(formatter, "s3://{bucket}/{key}"),
+        }
+    }
 }
 
 /// Runs the platform on this machine, on an embedded AWS, without an AWS account.
@@ -201,6 +279,21 @@ mod tests {
     }
 
     #[test]
+    fn places_are_on_disk_or_in_s3() {
+        let cases = [
+            ("a/manifest.json", "a/manifest.json"),
+            (
+                "s3://reports/a/manifest.json",
+                "s3://reports/a/manifest.json",
+            ),
+            ("s3://reports", "s3://reports/"),
+        ];
+        for (text, shown) in cases {
+            assert_eq!(text.parse::<PlaceArgument>().unwrap().to_string(), shown);
+        }
+    }
+
+    #[test]
     fn a_dash_is_standard_input() {
         let Ok(Noun::Run(RunArguments {
             verb: RunVerb::Start { input, watch, json },
@@ -222,6 +315,13 @@ mod tests {
             ("run status Not-A-Run", ErrorKind::ValueValidation),
             ("run cleanup ../x", ErrorKind::ValueValidation),
             ("run list --colour", ErrorKind::UnknownArgument),
+            ("inventory verify", ErrorKind::MissingRequiredArgument),
+            ("inventory verify s3://UP/a", ErrorKind::ValueValidation),
+            (
+                "inventory consolidate a",
+                ErrorKind::MissingRequiredArgument,
+            ),
+            ("inventory verify a --threads 0", ErrorKind::ValueValidation),
             ("local side", ErrorKind::InvalidSubcommand),
             ("local", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("local serve-inventory", ErrorKind::MissingRequiredArgument),

@@ -1,8 +1,9 @@
-//! The command `s3insights`: starts the machines of the platform and reads what they record. It
-//! decides nothing about a run.
+//! The command `s3insights`: starts the machines of the platform and reads what they record, and
+//! consolidates reports without it. It decides nothing about a run.
 
 mod arguments;
 mod exit;
+mod inventory;
 mod local;
 mod output;
 mod platform;
@@ -19,6 +20,7 @@ use arguments::{Arguments, Noun};
 async fn main() -> std::process::ExitCode {
     let done = match Arguments::parse().noun {
         Noun::Run(arguments) => run::run(arguments).await,
+        Noun::Inventory(arguments) => inventory::inventory(arguments).await,
         Noun::Local(arguments) => local::local(arguments).await,
     };
     done.unwrap_or_else(|error| trouble::report(&error)).into()

@@ -1,5 +1,9 @@
-//! Takes one delivered file into the snapshot: verifies it against its manifest, rewrites it with
-//! the derived columns, and counts it.
+//! Takes one delivered file into the snapshot: verifies it against its manifest, consolidates it, and
+//! counts it.
+//!
+//! Where S3 vouches for the MD5 of the file, no byte is read to verify it; where it does not, as with
+//! keys of KMS, all are. Either way every request names the state of the object that was verified, so
+//! that what is copied into the snapshot is what the manifest lists.
 //!
 //! May be repeated: a repeat writes the same bytes to the same keys, and a file is counted once.
 
@@ -7,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde_json::Value;
-use shared::aws::{FileContent, FileCount};
-use shared::consolidation::{self, Consolidated, Delivered};
+use shared::aws::{AwsError, ConsolidatedUpload, DeliveredFile, FileContent, FileCount};
+use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, Source, Work};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::manifest::ManifestFile;
@@ -63,7 +67,8 @@ async fn take_file(
         return settling::after_end_if_ended(platform, &run_id, &bucket).await;
     }
     let objects = platform.clients.objects(&file.region);
-    let Some(delivered) = objects.get(&file.destination_bucket, &file.key).await? else {
+    let found = objects.delivered_file(&file.destination_bucket, &file.key);
+    let Some(delivered) = found.await? else {
         if platform.run(&run_id).await?.frozen_at.is_some() {
             tracing::info!(%run_id, file = file.key, "the run is over without this file");
             return Ok(());
@@ -77,53 +82,103 @@ async fn take_file(
             file.key
         )));
     };
-    match verified(&file, delivered) {
-        Ok((consolidated, rows)) => {
-            count(platform, &run_id, &bucket, &name, consolidated, rows).await
-        }
-        Err(Verdict::Refused(reason)) => {
-            settling::refuse(platform, &run_id, &bucket, &reason).await
-        }
-        Err(Verdict::Error(error)) => Err(error),
+    let prefix = naming::partition_prefix(&run_id, &bucket.account, &bucket.region, &bucket.bucket);
+    let rows_key = format!("{prefix}{name}.parquet");
+    match consolidate(platform, &rows_key, file, delivered).await? {
+        Ok(consolidated) => count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await,
+        Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
 }
 
-enum Verdict {
-    /// The file is not what its manifest says.
-    Refused(Reason),
-    /// It is not the file's fault.
-    Error(TaskError),
+/// Verifies the file and makes its part of the snapshot. The reason is why the file is not what its
+/// manifest says.
+async fn consolidate(
+    platform: &Platform,
+    rows_key: &str,
+    file: InventoryFile,
+    delivered: DeliveredFile,
+) -> Result<Result<Consolidated, Reason>, TaskError> {
+    let delivered = Arc::new(delivered);
+    let mut upload = platform.consolidated().upload(
+        &platform.settings.consolidated_bucket,
+        rows_key,
+        "application/vnd.apache.parquet",
+        Some(&delivered),
+    );
+    let key = file.key.clone();
+    let span = tracing::Span::current();
+    // It waits for bytes and computes with them, in turn.
+    let work = tokio::task::spawn_blocking(move || {
+        let _entered = span.enter();
+        let made = make(&file, delivered, &mut upload);
+        if made.is_err()
+            && let Err(error) = upload.abort()
+        {
+            tracing::warn!(%error, "parts of an upload are left to the bucket's lifecycle rule");
+        }
+        made
+    });
+    let made = work
+        .await
+        .map_err(|error| TaskError::Internal(error.to_string()))?;
+    match made {
+        Ok(consolidated) => Ok(Ok(consolidated)),
+        Err(error) if error.is_fault_of_the_file() => {
+            let code = match error {
+                ConsolidationError::Mismatch(_) => "FileMismatch",
+                _ => "UnreadableFile",
+            };
+            Ok(Err(Reason::new(code, format!("{key}: {error}"))))
+        }
+        Err(ConsolidationError::Fetch(error) | ConsolidationError::Write(error)) => {
+            Err(match error.downcast::<AwsError>() {
+                Ok(error) => error.into(),
+                Err(error) => TaskError::Internal(format!("{key}: {error}")),
+            })
+        }
+        Err(error) => Err(TaskError::Internal(format!("{key}: {error}"))),
+    }
 }
 
-/// Verifies the file and rewrites it; gives the totals and the rewritten bytes.
-fn verified(file: &InventoryFile, delivered: Bytes) -> Result<(Consolidated, Bytes), Verdict> {
+/// The same, and all of it that blocks.
+fn make(
+    file: &InventoryFile,
+    delivered: Arc<DeliveredFile>,
+    upload: &mut ConsolidatedUpload,
+) -> Result<Consolidated, ConsolidationError> {
     let expected = ManifestFile {
         key: file.key.clone(),
         size: file.size,
         md5: file.md5,
     };
-    consolidation::verify_file(&expected, &delivered).map_err(|mismatch| {
-        Verdict::Refused(Reason::new(
-            "FileMismatch",
-            format!("{}: {mismatch}", file.key),
-        ))
-    })?;
-    let mut rewritten = Vec::with_capacity(delivered.len());
     let described = Delivered {
         source_bucket: &file.bucket,
         format: file.format,
         schema: &file.schema,
     };
-    let consolidated =
-        consolidation::consolidate(described, delivered, &mut rewritten).map_err(|error| {
-            let message = format!("{}: {error}", file.key);
-            if error.is_fault_of_the_file() {
-                Verdict::Refused(Reason::new("UnreadableFile", message))
-            } else {
-                Verdict::Error(TaskError::Internal(message))
-            }
-        })?;
-    Ok((consolidated, Bytes::from(rewritten)))
+    let known_md5 = delivered.md5();
+    let source: Arc<dyn Source> = delivered;
+    let (consolidated, work) =
+        consolidation::consolidate_verified(described, &expected, known_md5, source, upload)?;
+    upload
+        .complete()
+        .map_err(|error| ConsolidationError::Write(std::io::Error::other(error)))?;
+    let Work {
+        bytes_read,
+        bytes_hashed,
+        hashing: _,
+    } = work;
+    let (bytes_written, bytes_copied) = (upload.bytes_written(), upload.bytes_copied());
+    tracing::info!(
+        file = file.key,
+        rows = consolidated.rows,
+        bytes_read,
+        bytes_hashed,
+        bytes_written,
+        bytes_copied,
+        "inventory file consolidated"
+    );
+    Ok(consolidated)
 }
 
 async fn count(
@@ -131,20 +186,14 @@ async fn count(
     run_id: &RunId,
     bucket: &SourceBucket,
     name: &str,
+    rows_key: &str,
     consolidated: Consolidated,
-    rows: Bytes,
 ) -> Result<(), TaskError> {
     let objects = platform.consolidated();
     let home = &platform.settings.consolidated_bucket;
-    let prefix = naming::partition_prefix(run_id, &bucket.account, &bucket.region, &bucket.bucket);
-    let rows_key = format!("{prefix}{name}.parquet");
     let totals_key = naming::file_totals_key(run_id, &bucket.account, &bucket.bucket, name);
     let totals = serde_json::to_vec(&consolidated.totals)
         .map_err(|error| TaskError::Internal(error.to_string()))?;
-    let bytes = rows.len();
-    objects
-        .put(home, &rows_key, "application/vnd.apache.parquet", rows)
-        .await?;
     objects
         .put(home, &totals_key, "application/json", Bytes::from(totals))
         .await?;
@@ -160,18 +209,14 @@ async fn count(
         .count_file(run_id, bucket, name, content)
         .await?
     {
-        FileCount::Counted => {
-            tracing::info!(%run_id, file = rows_key, rows = content.rows, bytes,
-                "inventory file consolidated");
-            Ok(())
-        }
+        FileCount::Counted => Ok(()),
         FileCount::BucketDone => {
             tracing::info!(%run_id, bucket = %bucket.bucket, file = rows_key, rows = content.rows,
                 "bucket is done");
             settling::after_end(platform, run_id, bucket).await
         }
         FileCount::NotCounted => {
-            discard_if_stray(platform, run_id, bucket, &rows_key).await?;
+            discard_if_stray(platform, run_id, bucket, rows_key).await?;
             settling::after_end_if_ended(platform, run_id, bucket).await
         }
     }

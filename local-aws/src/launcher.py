@@ -13,6 +13,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   list the last one of a page again on the next.
 * A batch request asks for the permission of the single one, as on AWS: `sqs:SendMessage` also for
   SendMessageBatch. MiniStack 1.5.33 asks for actions that IAM does not have.
+* A part of an upload may be copied from a bucket of another account that allows it, as on AWS.
+  MiniStack 1.5.33 asks the other account, and then looks for the bucket in the uploader's own.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -26,7 +28,8 @@ import re
 import signal
 import sys
 import threading
-from urllib.parse import parse_qs
+from contextvars import ContextVar
+from urllib.parse import parse_qs, unquote
 
 import ministack.app as app_module
 from ministack.core import iam_actions, lambda_runtime
@@ -88,6 +91,31 @@ def mend_batch_permissions():
         return IAM_ACTIONS.get(action, action)
 
     iam_actions.extract_iam_action = extract_iam_action
+
+
+def mend_copies_from_other_accounts():
+    copy_part = s3._upload_part_copy
+    ensure = s3._ensure_bucket
+    source = ContextVar("source", default=None)
+
+    def upload_part_copy(bucket, key, query_params, headers):
+        path = headers.get("x-amz-copy-source", "").lstrip("/").partition("?")[0]
+        token = source.set(unquote(path).partition("/")[0])
+        try:
+            return copy_part(bucket, key, query_params, headers)
+        finally:
+            source.reset(token)
+
+    def ensure_bucket(name):
+        found = ensure(name)
+        if found is None and name == source.get():
+            # Whether the caller may read it was asked before.
+            owner = s3._bucket_owner_account(name)
+            found = s3._buckets.get_scoped(owner, "", name) if owner else None
+        return found
+
+    s3._upload_part_copy = upload_part_copy
+    s3._ensure_bucket = ensure_bucket
 
 
 def describe_bucket(name):
@@ -188,6 +216,7 @@ def end_with_standard_input():
 guard_inventory_requests()
 mend_version_listing()
 mend_batch_permissions()
+mend_copies_from_other_accounts()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))
 if os.environ.pop("S3INSIGHTS_END_WITH_STDIN", ""):

@@ -4,21 +4,42 @@
 //! [`crate::snapshot_schema`]. The same input always becomes the same bytes, so a repeated delivery
 //! changes nothing.
 
-use std::io::Write;
-
-use parquet::errors::ParquetError;
-use parquet::file::reader::ChunkReader;
+use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
 
 use crate::ids::BucketName;
-use crate::manifest::{FileFormat, Manifest, SchemaField};
+use crate::manifest::{FileFormat, Manifest, ManifestFile, Md5Hash, SchemaField};
 use crate::totals::Totals;
 
+mod checked;
+mod chunk_writer;
+mod csv_rows;
 mod file_check;
 #[cfg(test)]
+mod finds;
+#[cfg(test)]
 mod fixture;
-mod parquet_rewrite;
+mod graft;
+mod hybrid;
+mod observer;
+mod orc_rows;
+mod parquet_rows;
+mod rewrite;
+mod rows;
+mod source;
 
+pub use checked::Work;
 pub use file_check::{FileCheck, FileMismatch, verify_file};
+pub use source::{LocalFile, Output, Source};
+
+use checked::CheckedSource;
+use csv_rows::CsvRows;
+use graft::Graft;
+use orc_rows::OrcRows;
+use parquet_rows::{ParquetFile, ParquetRows};
+use rewrite::Rewritten;
+use rows::INVENTORY_COLUMNS;
 
 /// What the manifest says about a delivered file.
 #[derive(Clone, Copy, Debug)]
@@ -55,45 +76,168 @@ pub struct Consolidated {
     pub left_out_columns: Vec<String>,
 }
 
+/// Verifies a delivered file against its manifest and consolidates it, see [`consolidate`].
+///
+/// `known_md5` is what the store of the file itself vouches for: if that is the manifest's, no byte
+/// is hashed. Otherwise every byte is, those that the work itself does not need included.
+///
+/// # Errors
+/// [`ConsolidationError::Mismatch`] if the file is not the one of the manifest, whatever else is
+/// wrong with it. The output counts only if there is no error.
+pub fn consolidate_verified(
+    delivered: Delivered<'_>,
+    expected: &ManifestFile,
+    known_md5: Option<Md5Hash>,
+    source: Arc<dyn Source>,
+    output: &mut dyn Output,
+) -> Result<(Consolidated, Work), ConsolidationError> {
+    if source.size() != expected.size {
+        return Err(ConsolidationError::Mismatch(FileMismatch::Size {
+            expected: expected.size,
+            found: source.size(),
+        }));
+    }
+    let is_known = known_md5 == Some(expected.md5);
+    let checked = Arc::new(CheckedSource::new(source, is_known));
+    let source: Arc<dyn Source> = Arc::<CheckedSource>::clone(&checked);
+    let consolidated = match consolidate(delivered, &source, output) {
+        Err(error) if !error.is_fault_of_the_file() => return Err(error),
+        consolidated => consolidated,
+    };
+    let (work, verdict) = checked
+        .finish(expected)
+        .map_err(ConsolidationError::Fetch)?;
+    verdict.map_err(ConsolidationError::Mismatch)?;
+    Ok((consolidated?, work))
+}
+
+/// Verifies a delivered file against its manifest, without consolidating it.
+///
+/// # Errors
+/// [`ConsolidationError::Mismatch`] if the file is not the one of the manifest, and
+/// [`ConsolidationError::Fetch`] if it could not be read.
+pub fn verify(
+    expected: &ManifestFile,
+    known_md5: Option<Md5Hash>,
+    source: Arc<dyn Source>,
+) -> Result<Work, ConsolidationError> {
+    let found = source.size();
+    if found != expected.size {
+        let expected = expected.size;
+        return Err(ConsolidationError::Mismatch(FileMismatch::Size {
+            expected,
+            found,
+        }));
+    }
+    let checked = CheckedSource::new(source, known_md5 == Some(expected.md5));
+    let (work, verdict) = checked
+        .finish(expected)
+        .map_err(ConsolidationError::Fetch)?;
+    verdict.map_err(ConsolidationError::Mismatch)?;
+    Ok(work)
+}
+
 /// Reads a delivered file and writes the consolidated one.
 ///
 /// - Columns are taken by name. What the file has beyond the snapshot's columns is left out and
 ///   named in [`Consolidated::left_out_columns`]; what it lacks becomes null, unless the manifest
 ///   promises it.
 /// - The derived columns are computed from the key.
-/// - Rows keep their order. Memory is bounded by the row groups written, whatever the size of the
-///   input.
+/// - Rows keep their order. Memory is bounded, whatever the size of the input.
 ///
-/// `input` must be the verified file, see [`verify_file`]. After an error `output` holds a file
-/// that is not complete and not readable.
-pub fn consolidate<R, W>(
+/// A Parquet file is grafted: its bytes stay as they are. What S3 does not write but Parquet allows,
+/// such as instants in another unit, and files in other formats are written anew.
+///
+/// # Errors
+/// After an error the output holds a file that is not complete and not readable. A file that makes a
+/// library panic, as damaged ones may, is one that cannot be read.
+pub fn consolidate(
     delivered: Delivered<'_>,
-    input: R,
-    output: W,
-) -> Result<Consolidated, ConsolidationError>
-where
-    R: ChunkReader + 'static,
-    W: Write + Send,
-{
+    source: &Arc<dyn Source>,
+    output: &mut dyn Output,
+) -> Result<Consolidated, ConsolidationError> {
+    // What is left half done is not used after an error.
+    let consolidate = AssertUnwindSafe(|| consolidate_format(delivered, source, output));
+    catch_unwind(consolidate).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied());
+        let message = format!(
+            "it makes the reader fail: {}",
+            text.unwrap_or("for no reason given")
+        );
+        Err(ConsolidationError::Read(message.into()))
+    })
+}
+
+fn consolidate_format(
+    delivered: Delivered<'_>,
+    source: &Arc<dyn Source>,
+    output: &mut dyn Output,
+) -> Result<Consolidated, ConsolidationError> {
     match delivered.format {
-        FileFormat::Parquet => parquet_rewrite::rewrite(delivered, input, output),
-        format @ (FileFormat::Orc | FileFormat::Csv) => {
-            Err(ConsolidationError::UnsupportedFormat { format })
+        FileFormat::Parquet => consolidate_parquet(delivered, source, output),
+        FileFormat::Orc => {
+            let mut reader = OrcRows::open(delivered, Arc::clone(source))?;
+            let written = rewrite::rewrite(delivered, &mut reader, output)?;
+            Ok(written.into_consolidated(reader.left_out))
+        }
+        FileFormat::Csv => {
+            let mut reader = CsvRows::new(delivered, Arc::clone(source))?;
+            let written = rewrite::rewrite(delivered, &mut reader, output)?;
+            Ok(written.into_consolidated(reader.left_out))
         }
     }
+}
+
+fn consolidate_parquet(
+    delivered: Delivered<'_>,
+    source: &Arc<dyn Source>,
+    output: &mut dyn Output,
+) -> Result<Consolidated, ConsolidationError> {
+    let file = Arc::new(ParquetFile::open(delivered, Arc::clone(source))?);
+    let mut written = None;
+    if graft::is_possible(&file) {
+        match graft::graft(delivered, &file, output)? {
+            Graft::Done { rows, totals } => {
+                written = Some(Rewritten {
+                    rows,
+                    totals: *totals,
+                    undecodable_keys: 0,
+                });
+            }
+            Graft::NotText => output.restart().map_err(ConsolidationError::Write)?,
+        }
+    }
+    let written = if let Some(written) = written {
+        written
+    } else {
+        let all = (0..INVENTORY_COLUMNS).collect();
+        let mut reader = ParquetRows::new(Arc::clone(&file), all);
+        rewrite::rewrite(delivered, &mut reader, output)?
+    };
+    if written.rows != file.rows {
+        return Err(ConsolidationError::RowCount {
+            expected: file.rows.cast_signed(),
+            found: written.rows.cast_signed(),
+        });
+    }
+    Ok(written.into_consolidated(file.left_out.clone()))
 }
 
 /// A delivered file that could not be consolidated; from [`consolidate`].
 #[derive(Debug, thiserror::Error)]
 pub enum ConsolidationError {
-    /// Files of this format are not consolidated yet.
-    #[error("inventory files in {format} are not supported yet; only Parquet is")]
-    UnsupportedFormat {
-        /// What the manifest says.
-        format: FileFormat,
-    },
+    /// The file is not the one that the manifest lists.
+    #[error(transparent)]
+    Mismatch(FileMismatch),
+    /// The file that the manifest lists is not there.
+    #[error("it is not there")]
+    Missing,
     /// A row is about another bucket than the report.
-    #[error("row {row} is about the bucket {found:?}, in a report about {expected:?}")]
+    #[error(
+        "row {row} is about {}, in a report about {expected:?}",
+        found.as_ref().map_or("no bucket".to_owned(), |found| format!("the bucket {found:?}"))
+    )]
     ForeignRow {
         /// Number of the row in the file, from 0.
         row: u64,
@@ -136,23 +280,47 @@ pub enum ConsolidationError {
         /// What was found.
         found: i64,
     },
-    /// The file cannot be read.
-    #[error("the file cannot be read as Parquet")]
-    Read(#[source] ParquetError),
+    /// A row of a CSV file does not have as many fields as the manifest names.
+    #[error("row {row} has {found} fields, where the manifest names {expected}")]
+    FieldCount {
+        /// Number of the row in the file, from 0.
+        row: u64,
+        /// From the manifest.
+        expected: usize,
+        /// What was found.
+        found: usize,
+    },
+    /// A field of a CSV file is not what its column holds.
+    #[error("row {row} has {found} in the column {column:?}, which is not {expected}")]
+    Value {
+        /// Number of the row in the file, from 0.
+        row: u64,
+        /// Name of the column.
+        column: String,
+        /// Beginning of the field, escaped and in quotes.
+        found: String,
+        /// What the column holds.
+        expected: &'static str,
+    },
+    /// The file is not one of its format, or is damaged.
+    #[error("the file cannot be read: {0}")]
+    Read(#[source] Box<dyn std::error::Error + Send + Sync>),
+    /// The bytes of the file could not be had.
+    #[error("the file could not be fetched: {0}")]
+    Fetch(#[source] io::Error),
     /// The consolidated file cannot be written.
-    #[error("the consolidated file cannot be written")]
-    Write(#[source] ParquetError),
+    #[error("the consolidated file cannot be written: {0}")]
+    Write(#[source] io::Error),
 }
 
 impl ConsolidationError {
     /// Whether the delivered file is to blame, so that trying again cannot help.
-    ///
-    /// If reading fails on a file that is not in memory, this does not tell a broken disk from a
-    /// broken file.
     pub fn is_fault_of_the_file(&self) -> bool {
-        !matches!(self, Self::UnsupportedFormat { .. } | Self::Write(_))
+        !matches!(self, Self::Fetch(_) | Self::Write(_))
     }
 }
 
+#[cfg(test)]
+mod properties;
 #[cfg(test)]
 mod tests;

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use std::fmt;
 use std::sync::LazyLock;
 
+use foldhash::fast::RandomState;
 use serde::{Deserialize, Serialize};
 
 /// The longest extension that counts as one, in bytes.
@@ -254,28 +255,79 @@ pub fn category(key: &str) -> Category {
         let Some((inner, extension)) = split_extension(rest) else {
             return fallback;
         };
-        let is_wrapper = WRAPPERS.split(' ').any(|wrapper| wrapper == extension);
-        let is_number = extension.bytes().all(|byte| byte.is_ascii_digit());
-        let known = BY_EXTENSION.get(extension).copied();
-        if !is_wrapper && !is_number {
-            return known.unwrap_or(fallback);
+        let known = BY_EXTENSION.get(extension).copied().unwrap_or_default();
+        if !known.is_wrapper && !is_number(extension) {
+            return known.category.unwrap_or(fallback);
         }
         // The outermost wrapper that has a category of its own decides if nothing inside does.
         if fallback == Category::Other {
-            fallback = known.unwrap_or(Category::Other);
+            fallback = known.category.unwrap_or(Category::Other);
         }
         rest = inner;
     }
     fallback
 }
 
-static BY_EXTENSION: LazyLock<HashMap<&'static str, Category>> =
-    LazyLock::new(|| lookup(|rule| rule.extensions));
+/// The category of every key with this extension, in lower case, whose file name
+/// [`has no rule of its own`](may_have_rule); `None` if that depends on what the extension wraps.
+pub(crate) fn category_by_extension(extension: &str) -> Option<Category> {
+    let known = BY_EXTENSION.get(extension).copied().unwrap_or_default();
+    let is_decisive = !known.is_wrapper && !is_number(extension);
+    is_decisive.then(|| known.category.unwrap_or(Category::Other))
+}
 
-static BY_NAME: LazyLock<HashMap<&'static str, Category>> =
+/// Whether a file name as a whole may belong to a category. Tells quickly that most do not.
+pub(crate) fn may_have_rule(name: &[u8]) -> bool {
+    /// For each first byte a bit for each length of a name in the rules.
+    static LENGTHS: LazyLock<[u64; 256]> = LazyLock::new(|| {
+        let mut lengths = [0; 256];
+        for name in BY_NAME.keys() {
+            let first = name.as_bytes()[0];
+            lengths[usize::from(first)] |= 1 << name.len();
+            lengths[usize::from(first.to_ascii_uppercase())] |= 1 << name.len();
+        }
+        // `.env.production` and the like, however long.
+        lengths[usize::from(b'.')] = u64::MAX;
+        lengths
+    });
+    name.first().is_some_and(|first| {
+        let lengths = LENGTHS[usize::from(*first)];
+        lengths >> name.len().min(63) & 1 == 1
+    })
+}
+
+/// What an extension says about a key.
+#[derive(Clone, Copy, Default)]
+struct Meaning {
+    category: Option<Category>,
+    /// Whether another file may be inside.
+    is_wrapper: bool,
+}
+
+static BY_EXTENSION: LazyLock<HashMap<&'static str, Meaning, RandomState>> = LazyLock::new(|| {
+    let mut meanings: HashMap<_, Meaning, _> = lookup(|rule| rule.extensions)
+        .into_iter()
+        .map(|(extension, category)| {
+            let category = Some(category);
+            (
+                extension,
+                Meaning {
+                    category,
+                    is_wrapper: false,
+                },
+            )
+        })
+        .collect();
+    for wrapper in WRAPPERS.split_whitespace() {
+        meanings.entry(wrapper).or_default().is_wrapper = true;
+    }
+    meanings
+});
+
+static BY_NAME: LazyLock<HashMap<&'static str, Category, RandomState>> =
     LazyLock::new(|| lookup(|rule| rule.names));
 
-fn lookup(texts: impl Fn(&Rule) -> &'static str) -> HashMap<&'static str, Category> {
+fn lookup(texts: impl Fn(&Rule) -> &'static str) -> HashMap<&'static str, Category, RandomState> {
     RULES
         .iter()
         .flat_map(|rule| {
@@ -301,7 +353,11 @@ fn is_kind(extension: &str) -> bool {
         && extension
             .bytes()
             .all(|byte| byte.is_ascii_alphanumeric() || matches!(byte, b'_' | b'-'))
-        && !extension.bytes().all(|byte| byte.is_ascii_digit())
+        && !is_number(extension)
+}
+
+fn is_number(extension: &str) -> bool {
+    extension.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 fn lower_case(text: &str) -> Cow<'_, str> {
@@ -470,7 +526,8 @@ mod tests {
         fn a_known_extension_decides(index in 0..BY_EXTENSION.len(), stem in "x[a-z]{0,8}") {
             let (extension, expected) = BY_EXTENSION.iter().nth(index).unwrap();
             let key = format!("folder/{stem}.{extension}");
-            prop_assert_eq!(category(&key), *expected);
+            let expected = expected.category.unwrap_or(Category::Other);
+            prop_assert_eq!(category(&key), expected);
         }
     }
 }

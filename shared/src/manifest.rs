@@ -229,7 +229,12 @@ impl ReportLocation {
         let rest = key.strip_suffix(CHECKSUM_FILE_NAME)?.strip_suffix('/')?;
         let (rest, stamp) = rest.rsplit_once('/')?;
         let (rest, configuration_id) = rest.rsplit_once('/')?;
-        let (prefix, source_bucket) = rest.rsplit_once('/').unwrap_or(("", rest));
+        let (prefix, source_bucket) = match rest.rsplit_once('/') {
+            // Without a prefix there is no `/` before the bucket.
+            Some(("", _)) => return None,
+            Some(parts) => parts,
+            None => ("", rest),
+        };
         let location = Self {
             prefix: prefix.to_owned(),
             source_bucket: BucketName::try_from(source_bucket).ok()?,
@@ -274,11 +279,16 @@ fn is_configuration_id(text: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_'))
 }
 
-/// The manifest as AWS writes it. Its `version` is not looked at: a version whose fields still
-/// parse is still understood.
+/// The only version of manifests that AWS documents.
+const MANIFEST_VERSION: &str = "2016-11-30";
+
+/// The manifest as AWS writes it.
 #[derive(Deserialize)]
 #[serde(rename_all = "camelCase")]
 struct RawManifest {
+    /// In another version the same fields could mean something else.
+    #[serde(default)]
+    version: Option<String>,
     source_bucket: String,
     destination_bucket: String,
     creation_timestamp: StringOrNumber,
@@ -306,6 +316,10 @@ impl TryFrom<RawManifest> for Manifest {
     type Error = ManifestError;
 
     fn try_from(raw: RawManifest) -> Result<Self, ManifestError> {
+        if let Some(version) = raw.version.filter(|version| version != MANIFEST_VERSION) {
+            let problem = format!("{} is not {MANIFEST_VERSION}", excerpt(&version));
+            return Err(ManifestError::new("version", problem));
+        }
         let source_bucket = BucketName::try_from(raw.source_bucket)
             .map_err(|error| ManifestError::new("sourceBucket", error.to_string()))?;
         let schema_problem = |problem| ManifestError::new("fileSchema", problem);
@@ -414,7 +428,7 @@ fn parse_file(index: usize, raw: RawFile) -> Result<ManifestFile, ManifestError>
 }
 
 /// Text of others for a message: escaped, and not longer than a line or two.
-fn excerpt(text: &str) -> String {
+pub(crate) fn excerpt(text: &str) -> String {
     const LIMIT: usize = 200;
     match text.char_indices().nth(LIMIT) {
         Some((end, _)) => format!("{:?}…", &text[..end]),

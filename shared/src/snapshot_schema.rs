@@ -3,9 +3,8 @@
 //! The first 15 columns have the names, types and order of the predecessor's table, so queries
 //! written for it run unchanged. The newer inventory fields follow, then the derived columns.
 
-use std::sync::{Arc, LazyLock};
+use std::sync::Arc;
 
-use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::basic::{ConvertedType, LogicalType, Repetition, Type as PhysicalType};
 use parquet::schema::types::{PrimitiveTypeBuilder, SchemaDescriptor, Type};
 
@@ -32,19 +31,6 @@ impl AthenaType {
             Self::Timestamp => "timestamp",
         }
     }
-
-    /// The type of the values in memory.
-    ///
-    /// Timestamps are milliseconds in UTC: what S3 delivers, and the only precision that Athena
-    /// reads.
-    pub fn arrow(self) -> DataType {
-        match self {
-            Self::String => DataType::Utf8,
-            Self::Boolean => DataType::Boolean,
-            Self::Bigint => DataType::Int64,
-            Self::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
-        }
-    }
 }
 
 /// Where the values of a column come from.
@@ -68,6 +54,13 @@ pub struct Column {
     pub athena_type: AthenaType,
     /// Where its values come from.
     pub origin: Origin,
+}
+
+impl Column {
+    /// Whether a row may have no value here. `bucket`, `key` and `category` always have one.
+    pub fn is_nullable(&self) -> bool {
+        self.origin != Origin::Always && self.name != "category"
+    }
 }
 
 const fn column(name: &'static str, athena_type: AthenaType, origin: Origin) -> Column {
@@ -142,28 +135,17 @@ pub fn find(name: &str) -> Option<&'static Column> {
     TABLE.iter().find(|column| column.name == name)
 }
 
-/// The schema of a consolidated file: [`COLUMNS`], where only `bucket`, `key` and `category` are
-/// never null.
-pub fn arrow_schema() -> SchemaRef {
-    static SCHEMA: LazyLock<SchemaRef> = LazyLock::new(|| {
-        let fields: Vec<Field> = COLUMNS
-            .iter()
-            .map(|column| {
-                let nullable = column.origin != Origin::Always && column.name != "category";
-                Field::new(column.name, column.athena_type.arrow(), nullable)
-            })
-            .collect();
-        Arc::new(Schema::new(fields))
-    });
-    Arc::clone(&SCHEMA)
-}
-
-/// The same schema as Parquet spells it in the consolidated files.
+/// The schema of a consolidated file: [`COLUMNS`].
 ///
 /// Timestamps have the annotation `TIMESTAMP_MILLIS` of the older kind alone, as S3 documents it for
 /// its own files. Athena and Arrow take it for the same as the newer `TIMESTAMP(MILLIS,true)`, but
 /// DuckDB reads that as a timestamp with time zone, which Athena's `timestamp` is not.
 pub fn parquet_schema() -> SchemaDescriptor {
+    parquet_schema_where(|place| COLUMNS[place].is_nullable())
+}
+
+/// The same for a file in which other columns may be null, by their places in [`COLUMNS`].
+pub(crate) fn parquet_schema_where(is_nullable: impl Fn(usize) -> bool) -> SchemaDescriptor {
     let annotated = |column: &Column| -> PrimitiveTypeBuilder<'_> {
         let builder = |physical| Type::primitive_type_builder(column.name, physical);
         match column.athena_type {
@@ -179,9 +161,9 @@ pub fn parquet_schema() -> SchemaDescriptor {
     };
     let fields = COLUMNS
         .iter()
-        .zip(arrow_schema().fields())
-        .map(|(column, field)| {
-            let repetition = if field.is_nullable() {
+        .enumerate()
+        .map(|(place, column)| {
+            let repetition = if is_nullable(place) {
                 Repetition::OPTIONAL
             } else {
                 Repetition::REQUIRED
@@ -251,20 +233,11 @@ mod tests {
     }
 
     #[test]
-    fn both_schemas_mean_the_same() {
-        let from_parquet =
-            parquet::arrow::parquet_to_arrow_schema(&parquet_schema(), None).unwrap();
-        assert_eq!(from_parquet, *arrow_schema());
-    }
-
-    #[test]
     fn only_what_every_row_has_is_required() {
-        let schema = arrow_schema();
-        let required: Vec<&str> = schema
-            .fields()
+        let required: Vec<&str> = COLUMNS
             .iter()
-            .filter(|field| !field.is_nullable())
-            .map(|field| field.name().as_str())
+            .filter(|column| !column.is_nullable())
+            .map(|column| column.name)
             .collect();
         assert_eq!(required, ["bucket", "key", "category"]);
     }

@@ -113,6 +113,22 @@ pub async fn objects_under(platform: &Platform, prefix: &str) -> Result<Vec<Stri
     Ok(objects.list(&home, prefix).await?)
 }
 
+/// Keys of the consolidated bucket under a prefix whose upload was begun and neither completed nor
+/// aborted.
+pub async fn unfinished_uploads(platform: &Platform, prefix: &str) -> Result<Vec<String>> {
+    let answer = platform
+        .s3(&platform.aws.host_account_id, &platform.aws.region)
+        .list_multipart_uploads()
+        .bucket(platform.output("ConsolidatedBucketName"))
+        .prefix(prefix)
+        .send()
+        .await?;
+    let uploads = answer.uploads().iter();
+    Ok(uploads
+        .map(|upload| upload.key().unwrap_or_default().to_owned())
+        .collect())
+}
+
 /// Ids of the inventory configurations of a bucket.
 pub async fn configurations(
     platform: &Platform,

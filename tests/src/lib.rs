@@ -4,10 +4,14 @@
 mod checks;
 mod platform;
 mod queue;
+mod reports;
+mod synthetic;
 
 pub use checks::{
     Snapshot, check_done_buckets, check_outcome, configurations, leftovers, objects_under, query,
-    rows_in_table, snapshot_of,
+    rows_in_table, snapshot_of, unfinished_uploads,
 };
 pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
 pub use queue::NotificationQueue;
+pub use reports::{MadeReport, ReportsBucket};
+pub use synthetic::{Sums, SyntheticFile, SyntheticRows};

@@ -22,8 +22,15 @@ pub const DEPLOYMENT: &str = "insights";
 /// External id that the platform presents to every account.
 pub const EXTERNAL_ID: &str = "acme-s3insights";
 
-/// Buckets that the platform may take existing reports from.
-pub const EXISTING_REPORTS: [&str; 2] = ["existing-reports", "broken-reports"];
+/// Buckets that the platform may take existing reports from, one for each test that does.
+pub const EXISTING_REPORTS: [&str; 6] = [
+    "existing-reports",
+    "broken-reports",
+    "formats-reports",
+    "large-reports",
+    "damaged-reports",
+    "lacking-reports",
+];
 
 /// How long an execution may take before a test gives up on it: far more than any needs, so that
 /// only a hang reaches it.

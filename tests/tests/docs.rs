@@ -14,6 +14,7 @@ use local_aws::estate::Estate;
 use serde_json::Value;
 use serde_yaml_ng::Value as Yaml;
 use shared::catalogue;
+use shared::derived;
 use shared::error::TaskError;
 use shared::ids::Region;
 use shared::input::{self, RunInput, Surroundings};
@@ -325,6 +326,40 @@ fn every_column_is_listed_with_its_type() {
             "{name} {kind}"
         );
     }
+}
+
+#[test]
+fn the_rules_of_categories_are_those_of_the_code() {
+    let page = text("docs/categories.md");
+    let code = |words: Vec<&str>| {
+        let spans: Vec<String> = words.iter().map(|word| format!("`{word}`")).collect();
+        spans.join(" ")
+    };
+    let cell = |words: Vec<&str>| match code(words) {
+        empty if empty.is_empty() => String::new(),
+        spans => format!("{spans} "),
+    };
+    let rules: Vec<String> = derived::rules()
+        .map(|rule| {
+            format!(
+                "| `{}` | {}| {}|",
+                rule.category,
+                cell(rule.extensions().collect()),
+                cell(rule.names().collect())
+            )
+        })
+        .collect();
+    let heading = "| category | extensions | file names |\n|---|---|---|\n";
+    let table = format!("{heading}{}\n", rules.join("\n"));
+    assert!(
+        page.contains(&table),
+        "docs/categories.md has to have\n{table}"
+    );
+    let wrappers = format!("The wrappers: {}.", code(derived::wrappers().collect()));
+    assert!(
+        page.contains(&wrappers),
+        "docs/categories.md has to have\n{wrappers}"
+    );
 }
 
 #[test]

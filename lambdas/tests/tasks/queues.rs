@@ -7,9 +7,11 @@ use shared::smoke_report::SmokeReport;
 
 use crate::support::{
     Aws, CONFIGURATION, DESTINATION, Line, MEMBER, Reply, account, cancelled, condition_failed,
-    deleted, destination, done, error, error_with, existing, finished, frozen_run, in_progress,
-    item, named, no_item, run, the_run,
+    deleted, destination, done, error, error_with, existing, finished, frozen_run, head_of,
+    head_of_bucket, in_progress, item, named, no_item, run, the_run,
 };
+
+mod large_files;
 
 const BUCKET: &str = "GetItem bucket#111111111111#photos";
 const DESTINATION_OF: &str = "GetItem destination#eu-west-1";
@@ -18,6 +20,8 @@ const CHECKSUM: &str = "GET@eu-west-1 insights-nightly-999999999999-eu-west-1/11
 const MANIFEST: &str = "GET@eu-west-1 insights-nightly-999999999999-eu-west-1/111111111111/photos/\
     s3insights-insights-nightly/2026-03-01T00-00Z/manifest.json";
 const DATA: &str = "GET@eu-west-1 insights-nightly-999999999999-eu-west-1/111111111111/photos/\
+    s3insights-insights-nightly/data/smoke-test.parquet";
+const DATA_HEAD: &str = "HEAD@eu-west-1 insights-nightly-999999999999-eu-west-1/111111111111/photos/\
     s3insights-insights-nightly/data/smoke-test.parquet";
 const ROWS: &str = "PUT@us-east-1 consolidated/inventory/nightly/account=111111111111/\
     region=eu-west-1/bucketname=photos/smoke-test.parquet";
@@ -456,13 +460,7 @@ fn existing_script_with(report: Report) -> Vec<Line> {
     vec![
         ("GetItem run", item(&the_run())),
         (BUCKET, item(&existing("photos"))),
-        (
-            HEAD,
-            Reply::Head {
-                status: 200,
-                region: Some("eu-central-1"),
-            },
-        ),
+        (HEAD, head_of_bucket(200, Some("eu-central-1"))),
         (EXISTING_MANIFEST, Reply::Bytes(report.manifest)),
         (EXISTING_CHECKSUM, Reply::Bytes(report.checksum)),
         (FLAG, done()),
@@ -485,10 +483,7 @@ async fn an_existing_report_is_taken_from_the_place_and_region_that_its_record_l
     // S3 tells the Region also to whom it sends there.
     for status in [200, 301, 403] {
         let mut script = existing_script();
-        script[2].1 = Reply::Head {
-            status,
-            region: Some("eu-central-1"),
-        };
+        script[2].1 = head_of_bucket(status, Some("eu-central-1"));
         let (aws, response) = process_existing(script).await;
         assert!(returned(&response).is_empty());
         let claim = aws.call(FLAG);
@@ -599,10 +594,7 @@ async fn an_existing_report_that_is_not_there_is_not_waited_for() {
         );
     }
     let mut script = existing_script();
-    script[2].1 = Reply::Head {
-        status: 404,
-        region: None,
-    };
+    script[2].1 = head_of_bucket(404, None);
     script.truncate(3);
     script.extend(refused_existing());
     let (aws, _) = process_existing(script).await;
@@ -612,10 +604,7 @@ async fn an_existing_report_that_is_not_there_is_not_waited_for() {
 #[tokio::test]
 async fn who_may_not_read_an_existing_report_says_which_permission_and_parameter() {
     let mut no_head = existing_script();
-    no_head[2].1 = Reply::Head {
-        status: 403,
-        region: None,
-    };
+    no_head[2].1 = head_of_bucket(403, None);
     no_head.truncate(3);
     let mut no_get = existing_script();
     no_get[3].1 = error(403, "AccessDenied");
@@ -697,6 +686,10 @@ pub(crate) fn consolidator_script() -> Vec<Line> {
     vec![
         ("GetItem file#photos#smoke-test", item(&file(&report))),
         (BUCKET, item(&with_files(1))),
+        (
+            DATA_HEAD,
+            head_of(&report.data, &Md5Hash::of(&report.data).to_string()),
+        ),
         (DATA, Reply::Bytes(report.data)),
         (ROWS, done()),
         (TOTALS, done()),
@@ -758,8 +751,8 @@ async fn the_last_file_makes_the_bucket_done_and_the_last_bucket_ends_the_wait()
 async fn one_of_many_files_is_counted_and_no_more() {
     let mut script = consolidator_script();
     script[1].1 = item(&with_files(2));
-    script[5].1 = done();
-    script.truncate(6);
+    script[6].1 = done();
+    script.truncate(7);
     let (aws, response) = consolidate_one(script).await;
     assert!(returned(&response).is_empty());
     let parts = aws.call(COUNT_ONE).parts();
@@ -807,8 +800,8 @@ async fn a_file_written_twice_at_once_counts_once_and_has_the_same_bytes() {
     let mut counted = file(&report());
     counted.done = true;
     let mut script = consolidator_script();
-    script[6].1 = cancelled(&["ConditionalCheckFailed", "None", "None"]);
-    script.truncate(7);
+    script[7].1 = cancelled(&["ConditionalCheckFailed", "None", "None"]);
+    script.truncate(8);
     let mut done_since = finished("photos");
     done_since.configuration_removed = true;
     script.extend([
@@ -830,8 +823,8 @@ async fn a_file_written_twice_at_once_counts_once_and_has_the_same_bytes() {
 #[tokio::test]
 async fn rows_that_come_after_publication_are_deleted_again() {
     let mut script = consolidator_script();
-    script[6].1 = cancelled(&["None", "None", "ConditionalCheckFailed"]);
-    script.truncate(7);
+    script[7].1 = cancelled(&["None", "None", "ConditionalCheckFailed"]);
+    script.truncate(8);
     script.extend([
         ("GetItem file#photos#smoke-test", item(&file(&report()))),
         (BUCKET, item(&with_files(1))),
@@ -853,9 +846,9 @@ async fn rows_that_come_after_publication_are_deleted_again() {
 #[tokio::test]
 async fn a_count_that_meets_another_is_tried_again() {
     let mut script = consolidator_script();
-    script.insert(5, (COUNT_ONE, cancelled(&["None", "TransactionConflict"])));
+    script.insert(6, (COUNT_ONE, cancelled(&["None", "TransactionConflict"])));
     script.insert(
-        7,
+        8,
         (
             COUNT_LAST,
             cancelled(&["None", "None", "TransactionConflict"]),
@@ -885,8 +878,11 @@ async fn a_file_that_is_not_what_the_manifest_says_ends_its_bucket() {
     for (record, data, code) in cases {
         let mut script = consolidator_script();
         script[0].1 = item(&record);
-        script[2].1 = Reply::Bytes(data);
-        script.truncate(3);
+        script[2].1 = head_of(&data, &Md5Hash::of(&data).to_string());
+        // Another size says it all.
+        let is_read = data.len() as u64 == record.size;
+        script[3].1 = Reply::Bytes(data);
+        script.truncate(if is_read { 4 } else { 3 });
         script.extend(refused());
         let (aws, response) = consolidate_one(script).await;
         assert!(returned(&response).is_empty(), "{code}");
@@ -895,9 +891,57 @@ async fn a_file_that_is_not_what_the_manifest_says_ends_its_bucket() {
 }
 
 #[tokio::test]
+async fn an_e_tag_that_proves_nothing_leaves_the_bytes_to_prove_it() {
+    let (proven, _) = consolidate_one(consolidator_script()).await;
+    let report = report();
+    let mut script = consolidator_script();
+    // Of an object written in parts.
+    script[2].1 = head_of(&report.data, "0123456789abcdef0123456789abcdef-2");
+    let (hashed, response) = consolidate_one(script.clone()).await;
+    assert!(returned(&response).is_empty());
+    assert_eq!(proven.call(ROWS).body, hashed.call(ROWS).body);
+
+    // With keys of KMS an ETag may look like an MD5.
+    let mut flipped = report.data.clone();
+    flipped[10] ^= 1;
+    let Reply::Head {
+        status,
+        mut headers,
+    } = head_of(&flipped, &Md5Hash::of(&report.data).to_string())
+    else {
+        unreachable!("the head of an object");
+    };
+    headers.push(("x-amz-server-side-encryption", "aws:kms".to_owned()));
+    script[2].1 = Reply::Head { status, headers };
+    script[3].1 = Reply::Bytes(flipped);
+    script.truncate(4);
+    script.extend(refused());
+    let (aws, _) = consolidate_one(script).await;
+    assert_refused(&aws, "FileMismatch");
+}
+
+#[tokio::test]
+async fn what_is_read_is_the_object_that_was_looked_at() {
+    let (aws, _) = consolidate_one(consolidator_script()).await;
+    let e_tag = format!("\"{}\"", Md5Hash::of(&report().data));
+    assert_eq!(aws.call(DATA).headers.get("if-match"), Some(&e_tag));
+
+    // It was written anew meanwhile.
+    let mut script = consolidator_script();
+    script[3].1 = error(412, "PreconditionFailed");
+    script.truncate(4);
+    script.push(("ChangeMessageVisibility files", done()));
+    let (_, response) = consolidate_one(script).await;
+    assert_eq!(returned(&response), ["m"]);
+}
+
+#[tokio::test]
 async fn a_file_that_is_not_there_is_waited_for_and_at_last_counts_as_missing() {
     let mut script = consolidator_script();
-    script[2].1 = error(404, "NoSuchKey");
+    script[2].1 = Reply::Head {
+        status: 404,
+        headers: Vec::new(),
+    };
     script.truncate(3);
     script.push(("GetItem run", item(&the_run())));
     let mut early = script.clone();
@@ -944,7 +988,7 @@ async fn one_bad_file_message_of_three_goes_back_alone() {
 #[tokio::test]
 async fn a_configuration_that_cannot_be_removed_now_is_left_to_cleanup() {
     let mut script = consolidator_script();
-    script[9].1 = error(403, "AccessDenied");
+    script[10].1 = error(403, "AccessDenied");
     script.pop();
     let (_, response) = consolidate_one(script).await;
     assert!(returned(&response).is_empty());

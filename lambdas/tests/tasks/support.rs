@@ -55,10 +55,13 @@ pub(crate) enum Reply {
     Json(Value),
     Xml(String),
     Bytes(Vec<u8>),
-    /// An answer of S3 without a body that tells where the bucket is, if it does.
+    /// An object of S3, of which each request gets the range that it asks for. It answers every
+    /// request of its name, and at least one is expected.
+    Object(Bytes),
+    /// An answer of S3 without a body, which tells by its headers.
     Head {
         status: u16,
-        region: Option<&'static str>,
+        headers: Vec<(&'static str, String)>,
     },
     /// An error as the service's protocol writes it.
     Error {
@@ -160,6 +163,26 @@ pub(crate) fn keys(keys: &[&str]) -> Reply {
 }
 
 /// `DeleteObjects` deleted everything.
+/// What S3 says of an object without giving it, with its `ETag`.
+pub(crate) fn head_of(content: &[u8], e_tag: &str) -> Reply {
+    Reply::Head {
+        status: 200,
+        headers: vec![
+            ("content-length", content.len().to_string()),
+            ("etag", format!("\"{e_tag}\"")),
+        ],
+    }
+}
+
+/// What S3 says of a bucket without giving anything, with its Region if it tells it.
+pub(crate) fn head_of_bucket(status: u16, region: Option<&str>) -> Reply {
+    let region = region.map(|region| ("x-amz-bucket-region", region.to_owned()));
+    Reply::Head {
+        status,
+        headers: region.into_iter().collect(),
+    }
+}
+
 pub(crate) fn deleted() -> Reply {
     xml("<DeleteResult/>")
 }
@@ -392,10 +415,16 @@ impl Aws {
 
     /// Asserts that the script was used up.
     pub(crate) fn assert_used_up(&self) {
+        let calls = lock(&self.wire.calls);
         let left: Vec<&str> = lock(&self.wire.script)
             .iter()
+            .filter(|(name, reply)| {
+                let is_object = matches!(reply, Reply::Object(_));
+                !is_object || calls.iter().all(|call| call.name != *name)
+            })
             .map(|(name, _)| *name)
             .collect();
+        drop(calls);
         assert!(
             left.is_empty(),
             "requests that were not sent: {left:?}; sent: {:?}",
@@ -456,6 +485,7 @@ impl HttpConnector for Network {
 impl Wire {
     fn answer(&self, service: &str, call: Call) -> Reply {
         let name = call.name.clone();
+        let range = call.headers.get("range").cloned();
         let number = {
             let mut calls = lock(&self.calls);
             if service != "sts" {
@@ -478,7 +508,10 @@ impl Wire {
         let scripted = {
             let mut script = lock(&self.script);
             let position = script.iter().position(|(scripted, _)| *scripted == name);
-            position.map(|position| script.remove(position).1)
+            position.map(|position| match &script[position].1 {
+                Reply::Object(object) => Reply::Bytes(range_of(object, range.as_deref())),
+                _ => script.remove(position).1,
+            })
         };
         match scripted {
             Some(reply) => reply,
@@ -495,6 +528,19 @@ impl Wire {
     }
 }
 
+/// The bytes that a request with a `Range` header asks for.
+fn range_of(object: &Bytes, header: Option<&str>) -> Vec<u8> {
+    let Some(header) = header else {
+        return object.to_vec();
+    };
+    let range = header
+        .strip_prefix("bytes=")
+        .and_then(|range| range.split_once('-'));
+    let (first, last) = range.expect("a range has a first and a last byte");
+    let place = |text: &str| text.parse::<usize>().expect("a place in the object");
+    object[place(first)..=place(last)].to_vec()
+}
+
 /// Credentials whose access key tells the account of the role.
 fn credentials_of(name: &str) -> Reply {
     let account = name.split(':').nth(4).unwrap_or_default();
@@ -509,7 +555,7 @@ fn credentials_of(name: &str) -> Reply {
 
 fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
     let is_xml = matches!(service, "s3" | "sts" | "cloudformation");
-    let mut told_region = None;
+    let mut told = Vec::new();
     let (status, body) = match reply {
         Reply::Unreachable => {
             return Err(ConnectorError::io("the connection broke".into()));
@@ -520,8 +566,9 @@ fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
         Reply::Json(value) => (200, value.to_string().into_bytes()),
         Reply::Xml(text) => (200, text.into_bytes()),
         Reply::Bytes(bytes) => (200, bytes),
-        Reply::Head { status, region } => {
-            told_region = region;
+        Reply::Object(bytes) => (200, bytes.to_vec()),
+        Reply::Head { status, headers } => {
+            told = headers;
             (status, Vec::new())
         }
         Reply::Error {
@@ -548,8 +595,8 @@ fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
     };
     let status = status.try_into().expect("a status of HTTP");
     let mut response = HttpResponse::new(status, SdkBody::from(body));
-    if let Some(region) = told_region {
-        response.headers_mut().insert("x-amz-bucket-region", region);
+    for (name, value) in told {
+        response.headers_mut().insert(name, value);
     }
     Ok(response)
 }

@@ -2,6 +2,8 @@
 //! names of the domain; what the answers mean is decided elsewhere.
 
 mod athena;
+mod consolidated_upload;
+mod delivered_file;
 mod destination_stack;
 mod failure;
 mod inventory_configuration;
@@ -22,6 +24,8 @@ use aws_config::sts::AssumeRoleProvider;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 
 pub use self::athena::{QueryProgress, ResultRows};
+pub use self::consolidated_upload::ConsolidatedUpload;
+pub use self::delivered_file::DeliveredFile;
 pub use self::destination_stack::{FoundStack, StackState};
 pub use self::failure::{AwsError, Class};
 pub use self::inventory_configuration::Delivery;

@@ -13,7 +13,7 @@ use crate::ids::{BucketName, Region};
 /// The objects of our own buckets in one Region.
 #[derive(Debug, Clone)]
 pub struct Objects {
-    s3: Client,
+    pub(super) s3: Client,
 }
 
 impl Clients {

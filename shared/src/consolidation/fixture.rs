@@ -1,5 +1,7 @@
 //! Inventory files as S3 writes them, for tests.
 
+use std::io;
+
 use bytes::Bytes;
 use parquet::basic::Compression;
 use parquet::data_type::{BoolType, ByteArray, ByteArrayType, Int64Type, Int96, Int96Type};
@@ -7,6 +9,62 @@ use parquet::file::properties::WriterProperties;
 use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
+
+use super::{Consolidated, ConsolidationError, Delivered, Output, Source, consolidate};
+
+/// A consolidated file in memory.
+pub(super) struct MemoryFile {
+    delivered: Bytes,
+    written: Vec<u8>,
+}
+
+impl MemoryFile {
+    pub(super) fn of(delivered: &Bytes) -> Self {
+        Self {
+            delivered: delivered.clone(),
+            written: Vec::new(),
+        }
+    }
+
+    pub(super) fn into_bytes(self) -> Bytes {
+        self.written.into()
+    }
+}
+
+impl io::Write for MemoryFile {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.written.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+impl Output for MemoryFile {
+    fn copy_source(&mut self, length: u64) -> io::Result<()> {
+        assert!(self.written.is_empty(), "the copy comes first");
+        let length = usize::try_from(length).unwrap();
+        self.written.extend_from_slice(&self.delivered[..length]);
+        Ok(())
+    }
+
+    fn restart(&mut self) -> io::Result<()> {
+        self.written.clear();
+        Ok(())
+    }
+}
+
+/// What a file becomes.
+pub(super) fn consolidate_in_memory(
+    delivered: Delivered<'_>,
+    file: &Bytes,
+) -> Result<(Consolidated, Bytes), ConsolidationError> {
+    let source: Arc<dyn Source> = Arc::new(file.clone());
+    let mut output = MemoryFile::of(file);
+    let consolidated = consolidate(delivered, &source, &mut output)?;
+    Ok((consolidated, output.into_bytes()))
+}
 
 /// A row as S3 reports it. A delete marker has no size and what follows from content.
 #[derive(Clone, Debug)]
@@ -117,6 +175,45 @@ pub(super) fn write(schema: &str, row_groups: &[Vec<Listed>]) -> Bytes {
     writer.close().unwrap();
     Bytes::from(file)
 }
+
+/// The same rows as CSV of the given columns.
+pub(super) fn write_csv(columns: &[&str], rows: &[Listed]) -> Bytes {
+    let gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::fast());
+    let mut writer = csv::WriterBuilder::new()
+        .has_headers(false)
+        .quote_style(csv::QuoteStyle::Always)
+        .from_writer(gzip);
+    for row in rows {
+        let fields = columns.iter().map(|column| match *column {
+            "key" => {
+                let encoded = percent_encoding::percent_encode(&row.key, KEPT).to_string();
+                encoded.replace("%20", "+")
+            }
+            "last_modified_date" => {
+                let instant = jiff::Timestamp::from_millisecond(row.last_modified).unwrap();
+                format!("{instant:.3}")
+            }
+            "size" => number("size", row)
+                .map(|size| size.to_string())
+                .unwrap_or_default(),
+            "is_latest" | "is_delete_marker" => truth(column, row)
+                .map(|value| value.to_string())
+                .unwrap_or_default(),
+            _ => String::from_utf8(text(column, row).unwrap_or_default()).unwrap(),
+        });
+        writer.write_record(fields).unwrap();
+    }
+    let gzip = writer.into_inner().unwrap();
+    gzip.finish().unwrap().into()
+}
+
+/// What S3 does not encode in keys.
+const KEPT: &percent_encoding::AsciiSet = &percent_encoding::NON_ALPHANUMERIC
+    .remove(b'/')
+    .remove(b'-')
+    .remove(b'_')
+    .remove(b'.')
+    .remove(b'*');
 
 fn write_column<W: std::io::Write + Send>(
     row_group: &mut SerializedRowGroupWriter<'_, W>,

@@ -389,6 +389,7 @@ fn other_keys_are_no_report() {
         "1/photos/daily/data/manifest.checksum",
         "1/photos/dai ly/2024-02-29T23-59Z/manifest.checksum",
         "1/photos//2024-02-29T23-59Z/manifest.checksum",
+        "/photos/daily/2024-02-29T23-59Z/manifest.checksum",
         "1/../daily/2024-02-29T23-59Z/manifest.checksum",
         "1/photos/daily/data/x.parquet",
         "1/photos/daily/hive/dt=2024-02-29-23-59/symlink.txt",

@@ -1,20 +1,13 @@
-use anyhow::{Context, Result, ensure};
-use aws_sdk_s3::types::{
-    BucketLocationConstraint, CreateBucketConfiguration, InventoryConfiguration,
-    InventoryDestination, InventoryFormat, InventoryFrequency, InventoryIncludedObjectVersions,
-    InventoryOptionalField, InventoryS3BucketDestination, InventorySchedule,
-};
+use aws_sdk_s3::types::InventoryFormat::Parquet;
 use serde_json::json;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
 use tests::{
-    EXISTING_REPORTS, Platform, check_done_buckets, check_outcome, leftovers, rows_in_table,
+    EXISTING_REPORTS, ReportsBucket, check_done_buckets, check_outcome, leftovers, rows_in_table,
     snapshot_of, test,
 };
 
 const REGION: &str = "eu-west-1";
-/// Owns the buckets with reports, and is in no run.
-const REPORTS_ACCOUNT: &str = "520000000009";
 
 const ESTATE: &str = r#"
 accounts:
@@ -34,11 +27,15 @@ input:
 fn a_report_that_exists_is_verified_and_consolidated_and_its_bucket_never_configured() {
     test(async |platform| {
         let account = "520000000001";
-        let [reports, _] = EXISTING_REPORTS;
+        let [reports, ..] = EXISTING_REPORTS;
         let estate = platform.build(ESTATE).await?;
-        make_reports_bucket(platform, reports).await?;
-        let photos = report_of(platform, account, "existing-photos", reports).await?;
-        let emptied = report_of(platform, account, "existing-emptied", reports).await?;
+        let reports = ReportsBucket::make(platform, reports).await?;
+        let photos = reports
+            .report_of(account, "existing-photos", Parquet)
+            .await?;
+        let emptied = reports
+            .report_of(account, "existing-emptied", Parquet)
+            .await?;
         let s3 = platform.s3(account, REGION);
         for number in 0..5 {
             let object = s3.delete_object().bucket("existing-emptied");
@@ -142,19 +139,21 @@ input:
 fn an_existing_report_that_cannot_be_taken_says_why_and_is_not_waited_for() {
     test(async |platform| {
         let account = "520000000002";
-        let [_, reports] = EXISTING_REPORTS;
+        let [_, name, ..] = EXISTING_REPORTS;
         let estate = platform.build(BROKEN_ESTATE).await?;
-        make_reports_bucket(platform, reports).await?;
+        let reports = ReportsBucket::make(platform, name).await?;
         // Not named by the parameter of the stack, although its own policy would let the platform.
-        make_reports_bucket(platform, "broken-private").await?;
-        let damaged = report_of(platform, account, "broken-damaged", reports).await?;
-        let file = report_of(platform, account, "broken-file", reports).await?;
-        let good = report_of(platform, account, "broken-not", reports).await?;
-        let closed = report_of(platform, account, "broken-closed", "broken-private").await?;
-        damage(platform, reports, &damaged).await?;
+        let private = ReportsBucket::make(platform, "broken-private").await?;
+        let damaged = reports
+            .report_of(account, "broken-damaged", Parquet)
+            .await?;
+        let file = reports.report_of(account, "broken-file", Parquet).await?;
+        let good = reports.report_of(account, "broken-not", Parquet).await?;
+        let closed = private.report_of(account, "broken-closed", Parquet).await?;
+        reports.damage(&damaged).await?;
 
         let mut input = estate.run_input(&platform.aws.host_account_id);
-        let absent = format!("s3://{reports}/broken-absent/daily/2026-01-01T01-00Z/manifest.json");
+        let absent = format!("s3://{name}/broken-absent/daily/2026-01-01T01-00Z/manifest.json");
         let elsewhere = "s3://broken-no-such-bucket/manifest.json";
         input["existing_inventories"] = json!([
             {"bucket": "broken-damaged", "manifest": damaged},
@@ -202,110 +201,4 @@ fn an_existing_report_that_cannot_be_taken_says_why_and_is_not_waited_for() {
         assert_eq!(left, [""; 0]);
         Ok(())
     });
-}
-
-/// A bucket that S3 may deliver reports into and the host account may read.
-async fn make_reports_bucket(platform: &Platform, bucket: &str) -> Result<()> {
-    let s3 = platform.s3(REPORTS_ACCOUNT, REGION);
-    let place = CreateBucketConfiguration::builder()
-        .location_constraint(BucketLocationConstraint::EuWest1)
-        .build();
-    s3.create_bucket()
-        .bucket(bucket)
-        .create_bucket_configuration(place)
-        .send()
-        .await?;
-    let arn = format!("arn:aws:s3:::{bucket}");
-    let host = format!("arn:aws:iam::{}:root", platform.aws.host_account_id);
-    let policy = json!({"Version": "2012-10-17", "Statement": [
-        {"Sid": "Deliver", "Effect": "Allow", "Principal": {"Service": "s3.amazonaws.com"},
-         "Action": "s3:PutObject", "Resource": format!("{arn}/*")},
-        {"Sid": "Read", "Effect": "Allow", "Principal": {"AWS": host},
-         "Action": ["s3:GetObject", "s3:ListBucket"], "Resource": [arn, format!("{arn}/*")]},
-    ]});
-    s3.put_bucket_policy()
-        .bucket(bucket)
-        .policy(policy.to_string())
-        .send()
-        .await?;
-    Ok(())
-}
-
-/// Has S3 report on a bucket as its owner does, once, and gives the place of the manifest.
-async fn report_of(
-    platform: &Platform,
-    account: &str,
-    bucket: &str,
-    reports: &str,
-) -> Result<String> {
-    let s3 = platform.s3(account, REGION);
-    let destination = InventoryS3BucketDestination::builder()
-        .bucket(format!("arn:aws:s3:::{reports}"))
-        .account_id(REPORTS_ACCOUNT)
-        .format(InventoryFormat::Parquet)
-        .prefix("team/storage")
-        .build()?;
-    let configuration = InventoryConfiguration::builder()
-        .id("daily")
-        .is_enabled(true)
-        .included_object_versions(InventoryIncludedObjectVersions::All)
-        .optional_fields(InventoryOptionalField::Size)
-        .optional_fields(InventoryOptionalField::LastModifiedDate)
-        .schedule(
-            InventorySchedule::builder()
-                .frequency(InventoryFrequency::Weekly)
-                .build()?,
-        )
-        .destination(
-            InventoryDestination::builder()
-                .s3_bucket_destination(destination)
-                .build(),
-        )
-        .build()?;
-    s3.put_bucket_inventory_configuration()
-        .bucket(bucket)
-        .id("daily")
-        .inventory_configuration(configuration)
-        .send()
-        .await?;
-    let mut keys = Vec::new();
-    platform
-        .eventually(&format!("the owner's report of {bucket}"), async || {
-            let deliveries = platform.aws.deliveries(bucket).await?;
-            let Some(delivery) = deliveries.into_iter().next() else {
-                return Ok(false);
-            };
-            ensure!(delivery.reason.is_none(), "{delivery:?}");
-            keys = delivery.keys;
-            Ok(true)
-        })
-        .await?;
-    s3.delete_bucket_inventory_configuration()
-        .bucket(bucket)
-        .id("daily")
-        .send()
-        .await?;
-    let manifest = keys
-        .iter()
-        .find(|key| key.ends_with("/manifest.json"))
-        .with_context(|| format!("a report has a manifest: {keys:?}"))?;
-    Ok(format!("s3://{reports}/{manifest}"))
-}
-
-/// Adds a byte to a manifest.
-async fn damage(platform: &Platform, reports: &str, uri: &str) -> Result<()> {
-    let s3 = platform.s3(REPORTS_ACCOUNT, REGION);
-    let key = uri
-        .strip_prefix(&format!("s3://{reports}/"))
-        .context("it is in the bucket")?;
-    let object = s3.get_object().bucket(reports).key(key).send().await?;
-    let mut body = object.body.collect().await?.to_vec();
-    body.push(b' ');
-    s3.put_object()
-        .bucket(reports)
-        .key(key)
-        .body(body.into())
-        .send()
-        .await?;
-    Ok(())
 }

@@ -22,6 +22,8 @@ mod existing_reports;
 mod own_tools;
 /// The run input of the predecessor.
 mod predecessor_input;
+/// Reports in every format, and reports of large files.
+mod report_formats;
 /// Smoke runs.
 mod smoke;
 /// Executions that are stopped.

@@ -8,7 +8,7 @@ use arrow_array::builder::{
     BooleanBuilder, Int64Builder, StringBuilder, TimestampMillisecondBuilder,
 };
 use arrow_array::{ArrayRef, RecordBatch};
-use arrow_schema::{Field, Schema, SchemaRef};
+use arrow_schema::{DataType, Field, Schema, SchemaRef, TimeUnit};
 use parquet::arrow::ArrowWriter;
 use parquet::arrow::arrow_writer::ArrowWriterOptions;
 use parquet::basic::Compression;
@@ -95,10 +95,19 @@ fn arrow_schema(columns: &[Column]) -> SchemaRef {
         .iter()
         .map(|column| {
             let nullable = column.origin != Origin::Always;
-            Field::new(column.name, column.athena_type.arrow(), nullable)
+            Field::new(column.name, arrow_type(column.athena_type), nullable)
         })
         .collect();
     Arc::new(Schema::new(fields))
+}
+
+fn arrow_type(athena_type: AthenaType) -> DataType {
+    match athena_type {
+        AthenaType::String => DataType::Utf8,
+        AthenaType::Boolean => DataType::Boolean,
+        AthenaType::Bigint => DataType::Int64,
+        AthenaType::Timestamp => DataType::Timestamp(TimeUnit::Millisecond, Some("UTC".into())),
+    }
 }
 
 fn array(column: &Column, constants: &Constants, rows: &[Row]) -> ArrayRef {
