@@ -30,7 +30,7 @@ mod rows;
 mod source;
 
 pub use checked::Work;
-pub use file_check::{FileCheck, FileMismatch, verify_file};
+pub use file_check::FileMismatch;
 pub use source::{LocalFile, Output, Source};
 
 use checked::CheckedSource;

@@ -5,11 +5,11 @@ use std::time::Instant;
 
 use anyhow::Result;
 use serde::Serialize;
-use shared::consolidation::{self, Consolidated, Delivered, Work};
+use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, Work};
 use shared::naming;
 use shared::totals::Totals;
 
-use super::destination::{Destination, Pending, writing};
+use super::destination::{Destination, Pending};
 use super::report::Report;
 use super::{count, differs, peak_rss_bytes, workers};
 use crate::arguments::{PlaceArgument, ReportArguments};
@@ -73,7 +73,7 @@ pub(super) async fn consolidate(arguments: ReportArguments, to: PlaceArgument) -
             let name = format!("{}.parquet", naming::file_stem(&file.key));
             let mut pending = shared_destination
                 .begin(&name, &opened.place, &opened.source)
-                .map_err(writing)?;
+                .map_err(ConsolidationError::Write)?;
             let made = consolidation::consolidate_verified(
                 Delivered::from(&report.manifest),
                 file,

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use shared::aws::{ConsolidatedUpload, Objects};
-use shared::consolidation::{ConsolidationError, Output, Source};
+use shared::consolidation::{Output, Source};
 use shared::ids::BucketName;
 use tempfile::{Builder, NamedTempFile};
 
@@ -289,9 +289,4 @@ impl Output for Pending {
             Self::S3(object) => object.upload.restart(),
         }
     }
-}
-
-/// As an error of the consolidation, which knows whose fault it is.
-pub(super) fn writing(error: io::Error) -> ConsolidationError {
-    ConsolidationError::Write(error)
 }

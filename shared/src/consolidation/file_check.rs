@@ -4,35 +4,23 @@ use md5::Digest;
 
 use crate::manifest::{ManifestFile, Md5Hash};
 
-/// Checks a whole file in memory against the manifest's size and MD5.
-pub fn verify_file(expected: &ManifestFile, bytes: &[u8]) -> Result<(), FileMismatch> {
-    let mut check = FileCheck::new();
-    check.update(bytes);
-    check.finish(expected)
-}
-
 /// Checks a file that arrives in pieces.
 #[derive(Clone, Default)]
-pub struct FileCheck {
+pub(super) struct FileCheck {
     size: u64,
     md5: md5::Md5,
 }
 
 impl FileCheck {
-    /// Begins with an empty file.
-    pub fn new() -> Self {
-        Self::default()
-    }
-
     /// Takes the next piece.
-    pub fn update(&mut self, bytes: &[u8]) {
+    pub(super) fn update(&mut self, bytes: &[u8]) {
         self.size += bytes.len() as u64;
         self.md5.update(bytes);
     }
 
     /// Compares what came with what the manifest lists. The size goes first, since it explains a
     /// wrong MD5.
-    pub fn finish(self, expected: &ManifestFile) -> Result<(), FileMismatch> {
+    pub(super) fn finish(self, expected: &ManifestFile) -> Result<(), FileMismatch> {
         if self.size != expected.size {
             return Err(FileMismatch::Size {
                 expected: expected.size,
@@ -50,7 +38,7 @@ impl FileCheck {
     }
 }
 
-/// A file that is not the one its manifest lists; from [`verify_file`].
+/// A file that is not the one its manifest lists.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum FileMismatch {
     /// It has another size.
@@ -75,6 +63,12 @@ pub enum FileMismatch {
 mod tests {
     use super::*;
 
+    fn verify_file(expected: &ManifestFile, bytes: &[u8]) -> Result<(), FileMismatch> {
+        let mut check = FileCheck::default();
+        check.update(bytes);
+        check.finish(expected)
+    }
+
     fn listed(content: &[u8]) -> ManifestFile {
         ManifestFile {
             key: "data/a.parquet".to_owned(),
@@ -87,7 +81,7 @@ mod tests {
     fn the_file_itself_passes_in_one_piece_or_many() {
         for content in [&b""[..], b"abc", &vec![7; 100_000]] {
             assert_eq!(verify_file(&listed(content), content), Ok(()));
-            let mut check = FileCheck::new();
+            let mut check = FileCheck::default();
             for piece in content.chunks(1_000) {
                 check.update(piece);
             }

@@ -10,7 +10,18 @@ use parquet::file::writer::{SerializedFileWriter, SerializedRowGroupWriter};
 use parquet::schema::parser::parse_message_type;
 use std::sync::Arc;
 
+use crate::manifest::{FieldType, SchemaField};
+
 use super::{Consolidated, ConsolidationError, Delivered, Output, Source, consolidate};
+
+/// What a manifest promises that names these columns.
+pub(super) fn promised(columns: &[&str]) -> Vec<SchemaField> {
+    let field = |name: &&str| SchemaField {
+        name: (*name).to_owned(),
+        field_type: FieldType::String,
+    };
+    columns.iter().map(field).collect()
+}
 
 /// A consolidated file in memory.
 pub(super) struct MemoryFile {

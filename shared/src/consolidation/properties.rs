@@ -12,7 +12,6 @@ use proptest::prelude::*;
 use super::fixture::{self, Listed, consolidate_in_memory, object};
 use super::*;
 use crate::derived::Derived;
-use crate::manifest::FieldType;
 use crate::snapshot_schema::{AthenaType, COLUMNS, Origin};
 use crate::totals::Row;
 
@@ -185,13 +184,7 @@ fn consolidate_file(
             fixture::write_csv(columns, &row_groups.concat()),
         ),
     };
-    let schema: Vec<SchemaField> = columns
-        .iter()
-        .map(|name| SchemaField {
-            name: (*name).to_owned(),
-            field_type: FieldType::Unknown,
-        })
-        .collect();
+    let schema = fixture::promised(columns);
     let delivered = Delivered {
         source_bucket: &BucketName::try_from("photos").unwrap(),
         format,

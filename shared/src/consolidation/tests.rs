@@ -15,10 +15,9 @@ use proptest::prelude::*;
 
 use super::fixture::{
     Annotations, Listed, MemoryFile, NULL, consolidate_in_memory, delete_marker, noncurrent,
-    object, schema, write,
+    object, promised, schema, write,
 };
 use super::*;
-use crate::manifest::FieldType;
 use crate::snapshot_schema::{self, COLUMNS};
 use crate::totals::{self, Tally};
 
@@ -27,13 +26,7 @@ fn consolidate_with(
     file: &Bytes,
 ) -> Result<(Consolidated, Bytes), ConsolidationError> {
     let bucket = BucketName::try_from("photos").unwrap();
-    let schema: Vec<SchemaField> = fields
-        .iter()
-        .map(|name| SchemaField {
-            name: (*name).to_owned(),
-            field_type: FieldType::String,
-        })
-        .collect();
+    let schema = promised(fields);
     let delivered = Delivered {
         source_bucket: &bucket,
         format: FileFormat::Parquet,

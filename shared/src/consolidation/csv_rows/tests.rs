@@ -9,9 +9,9 @@ use proptest::prelude::*;
 use super::inflate::MIN_WINDOW;
 use super::*;
 use crate::consolidation::rows::Values;
-use crate::consolidation::{Consolidated, Output, consolidate};
+use crate::consolidation::{Consolidated, Output, consolidate, fixture};
 use crate::ids::BucketName;
-use crate::manifest::{FieldType, FileFormat};
+use crate::manifest::FileFormat;
 
 /// A file of which windows of any size are read, and which notes what was announced and read.
 struct Windowed {
@@ -63,13 +63,7 @@ fn with_reader<T>(
     read: impl FnOnce(CsvRows) -> Result<T, ConsolidationError>,
 ) -> Result<T, ConsolidationError> {
     let bucket = BucketName::try_from("photos").unwrap();
-    let schema: Vec<SchemaField> = columns
-        .iter()
-        .map(|name| SchemaField {
-            name: (*name).to_owned(),
-            field_type: FieldType::String,
-        })
-        .collect();
+    let schema = fixture::promised(columns);
     let delivered = Delivered {
         source_bucket: &bucket,
         format: FileFormat::Csv,
@@ -453,10 +447,7 @@ fn consolidate_all(
     window: u64,
 ) -> Result<(Consolidated, Vec<u8>), ConsolidationError> {
     let bucket = BucketName::try_from("photos").unwrap();
-    let schema = ["bucket", "key", "size"].map(|name| SchemaField {
-        name: name.to_owned(),
-        field_type: FieldType::String,
-    });
+    let schema = fixture::promised(&["bucket", "key", "size"]);
     let delivered = Delivered {
         source_bucket: &bucket,
         format: FileFormat::Csv,

@@ -3,9 +3,10 @@ use std::ops::Range;
 use std::sync::Mutex;
 
 use super::*;
+use crate::consolidation::fixture;
 use crate::consolidation::rows::INVENTORY_COLUMNS;
 use crate::ids::BucketName;
-use crate::manifest::{FieldType, FileFormat, SchemaField};
+use crate::manifest::FileFormat;
 
 /// Files that [`fixtures/orc.py`](../fixtures/orc.py) wrote.
 const USUAL: &[u8] = include_bytes!("../fixtures/usual.orc");
@@ -22,13 +23,7 @@ fn open(
     stripe_bytes: u64,
 ) -> Result<OrcRows, ConsolidationError> {
     let bucket = BucketName::try_from("photos").unwrap();
-    let schema: Vec<SchemaField> = promised
-        .iter()
-        .map(|name| SchemaField {
-            name: (*name).to_owned(),
-            field_type: FieldType::String,
-        })
-        .collect();
+    let schema = fixture::promised(promised);
     let delivered = Delivered {
         source_bucket: &bucket,
         format: FileFormat::Orc,
