@@ -1,4 +1,5 @@
-//! Reads where one query of the run stands, and counts its rows when it is done.
+//! Reads where one query of the run stands, and when it is done counts its rows and keeps the first
+//! of them.
 //!
 //! May be repeated: it only reads, and records what it read.
 
@@ -44,7 +45,9 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         });
     }
     if progress.state == QueryState::Succeeded {
-        query.rows = platform.clients.count_rows(execution_id).await?;
+        let results = platform.clients.query_results(execution_id).await?;
+        query.rows = results.rows;
+        query.sample = Some(results.sample);
     }
     query.state = progress.state;
     query.reason = progress.reason;

@@ -194,8 +194,8 @@ async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskEr
         if known.iter().any(|known| known.number == number) {
             continue;
         }
-        let (name, tells, template) = match query {
-            QueryInput::Sql { name, query } => (name.clone(), None, query.as_str()),
+        let (name, tells, severity, template) = match query {
+            QueryInput::Sql { name, query } => (name.clone(), None, None, query.as_str()),
             QueryInput::Catalog { catalog } => {
                 let query = catalogue::find(catalog).ok_or_else(|| {
                     TaskError::Internal(format!("query {catalog} left the catalogue"))
@@ -203,6 +203,7 @@ async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskEr
                 (
                     query.title.to_owned(),
                     Some(query.tells.to_owned()),
+                    Some(query.severity),
                     query.sql,
                 )
             }
@@ -211,10 +212,12 @@ async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskEr
             number,
             name,
             tells,
+            severity,
             sql: catalogue::resolve(template, &table),
             state: QueryState::Waiting,
             execution_id: None,
             rows: None,
+            sample: None,
             result_location: None,
             scanned_bytes: None,
             reason: None,

@@ -2,6 +2,7 @@
 -- title: Duplicate objects
 -- tells: Which contents are stored more than once, judged by ETag and size, and how many bytes that wastes; the 1,000 most wasteful.
 -- do: Look the keys up by ETag and keep one copy. Copies encrypted with KMS keys or uploaded in other parts have other ETags and are not seen.
+-- severity: low
 -- counts: current objects
 SELECT e_tag, size,
        count(*) AS copies,

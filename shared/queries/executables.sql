@@ -2,6 +2,7 @@
 -- title: Executables
 -- tells: Which buckets hold programs, libraries, packages or scripts, by top prefix and extension.
 -- do: Find out who may write where they are run from; look closer where you expect no programs at all.
+-- severity: medium
 -- counts: current objects
 SELECT account, region, bucketname, top_prefix, extension,
        count(*) AS objects,

@@ -2,6 +2,7 @@
 -- title: Large objects
 -- tells: Which objects are of 1 GiB and more, the 1,000 largest of them.
 -- do: Delete what is not needed, and move what is rarely read to a colder storage class.
+-- severity: low
 -- counts: current objects
 SELECT account, region, bucketname, "key", size, storage_class, last_modified_date
 FROM {ATHENA_TABLE}

@@ -2,6 +2,7 @@
 -- title: Noncurrent versions
 -- tells: How many overwritten or deleted versions each bucket still stores and pays for, and how many delete markers it keeps.
 -- do: Add a lifecycle rule that expires noncurrent versions and delete markers without versions behind them.
+-- severity: low
 -- counts: all versions
 SELECT account, region, bucketname,
        sum(CASE WHEN is_delete_marker THEN 0 ELSE 1 END) AS noncurrent_versions,

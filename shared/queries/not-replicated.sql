@@ -2,6 +2,7 @@
 -- title: Objects without a replica
 -- tells: How many objects of each bucket were never replicated, wait for it, or failed to be.
 -- do: Where a copy elsewhere is required, add a replication rule, and run a batch replication for what is already there.
+-- severity: medium
 -- counts: current objects
 SELECT account, region, bucketname,
        coalesce(nullif(upper(replication_status), ''), 'NONE') AS replication,

@@ -2,6 +2,7 @@
 -- title: Storage by bucket
 -- tells: How many objects, versions and bytes each bucket stores in each storage class.
 -- do: Start with the largest: see whether it grows, whether its storage class fits, and who owns it.
+-- severity: info
 -- counts: all versions
 SELECT account, region, bucketname,
        coalesce(storage_class, 'NOT REPORTED') AS storage_class,

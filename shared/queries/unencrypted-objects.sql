@@ -2,6 +2,7 @@
 -- title: Unencrypted objects
 -- tells: How many objects of each bucket are not encrypted by S3, or have no encryption status in their report.
 -- do: Copy these objects onto themselves with encryption; S3 encrypts only what was written since January 2023 by itself.
+-- severity: medium
 -- counts: current objects
 SELECT account, region, bucketname,
        coalesce(nullif(upper(encryption_status), ''), 'NOT REPORTED') AS encryption,

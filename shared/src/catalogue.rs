@@ -5,6 +5,8 @@
 
 use std::sync::LazyLock;
 
+use serde::{Deserialize, Serialize};
+
 /// What stands for the snapshot table in the SQL of a query.
 pub const TABLE_PLACEHOLDER: &str = "{ATHENA_TABLE}";
 
@@ -27,6 +29,35 @@ impl Counts {
     }
 }
 
+/// How bad it is when a query finds something. The worst comes first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Severity {
+    /// Look at every row today.
+    High,
+    /// Look at it soon.
+    Medium,
+    /// Costs money, or may come to matter.
+    Low,
+    /// Describes the snapshot; finding something is no trouble.
+    Info,
+}
+
+impl Severity {
+    /// All severities, the worst first.
+    pub const ALL: [Self; 4] = [Self::High, Self::Medium, Self::Low, Self::Info];
+
+    /// The spelling in a query's header, and for readers.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::High => "high",
+            Self::Medium => "medium",
+            Self::Low => "low",
+            Self::Info => "info",
+        }
+    }
+}
+
 /// A query of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -38,6 +69,8 @@ pub struct Query {
     pub tells: &'static str,
     /// What to do about it, as sentences.
     pub action: &'static str,
+    /// How bad it is when it finds something.
+    pub severity: Severity,
     /// Which rows it counts.
     pub counts: Counts,
     /// The SQL with [`TABLE_PLACEHOLDER`], without header and final semicolon.
@@ -110,6 +143,11 @@ fn parse(text: &'static str) -> Result<Query, String> {
     let title = header("title")?;
     let tells = header("tells")?;
     let action = header("do")?;
+    let severity = header("severity")?;
+    let severity = Severity::ALL
+        .into_iter()
+        .find(|known| known.as_str() == severity)
+        .ok_or_else(|| format!("severity is none of high, medium, low, info: {severity}"))?;
     let counts = match header("counts")? {
         "current objects" => Counts::CurrentObjects,
         "all versions" => Counts::AllVersions,
@@ -124,6 +162,7 @@ fn parse(text: &'static str) -> Result<Query, String> {
         title,
         tells,
         action,
+        severity,
         counts,
         sql: rest.trim().trim_end_matches(';'),
     })
@@ -242,6 +281,19 @@ mod tests {
             parse("-- id: x\n-- tells: y\nSELECT 1").unwrap_err(),
             "expected a line `-- title: …`, found `-- tells: y`"
         );
-        assert!(parse("-- id: x\n-- title: t\n-- tells: y\n-- do: z\n-- counts: all\n").is_err());
+        let begun = "-- id: x\n-- title: t\n-- tells: y\n-- do: z\n";
+        assert!(
+            parse(&format!(
+                "{begun}-- severity: dire\n-- counts: all versions\n"
+            ))
+            .is_err()
+        );
+        assert!(parse(&format!("{begun}-- severity: low\n-- counts: all\n")).is_err());
+        assert!(
+            parse(&format!(
+                "{begun}-- severity: low\n-- counts: all versions\n"
+            ))
+            .is_ok()
+        );
     }
 }

@@ -16,6 +16,7 @@ pub mod protocol;
 pub mod run;
 pub mod runtime;
 pub mod s3_event;
+pub mod sample;
 pub mod settings;
 pub mod smoke_report;
 pub mod snapshot_schema;

@@ -19,9 +19,11 @@ use std::collections::BTreeSet;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::catalogue::Severity;
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::input::{Problem, RunInput};
 use crate::manifest::{FileFormat, ManifestUri, Md5Hash, SchemaField};
+use crate::sample::Sample;
 use crate::status::{InventoryStatus, Reason};
 
 /// Days that the record of a run is kept.
@@ -328,6 +330,9 @@ pub struct Query {
     /// What it tells, for queries of the catalogue.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tells: Option<String>,
+    /// How bad it is when it finds something, for queries of the catalogue.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub severity: Option<Severity>,
     /// The SQL with the table put in.
     pub sql: String,
     /// Where it stands.
@@ -338,6 +343,9 @@ pub struct Query {
     /// Rows of its result, without the header.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub rows: Option<u64>,
+    /// Its first rows.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sample: Option<Sample>,
     /// Where Athena put its result.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub result_location: Option<String>,

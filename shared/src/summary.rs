@@ -10,7 +10,7 @@ use jiff::Timestamp;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue;
+use crate::catalogue::{self, Severity};
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::input::{ExistingInventory, QueryInput, RunInput};
 use crate::manifest::ManifestUri;
@@ -20,6 +20,7 @@ use crate::run::{
     Account, DestinationState, Failure, LeftOut, Outcome, Query, QueryState, Run, RunParts,
     SourceBucket, StoredProblem,
 };
+use crate::sample::Sample;
 use crate::status::{InventoryStatus, Reason};
 use crate::totals::Totals;
 
@@ -178,10 +179,16 @@ pub struct QueryResult {
     pub name: String,
     /// What it tells, for queries of the catalogue.
     pub tells: Option<String>,
+    /// How bad it is when it finds something, for queries of the catalogue.
+    pub severity: Option<Severity>,
+    /// Its SQL; empty when it was not made ready.
+    pub sql: String,
     /// Where it stands.
     pub state: QueryState,
     /// Rows of its result; absent when it has none or they are too many to count.
     pub rows: Option<u64>,
+    /// Its first rows; absent when it found none.
+    pub sample: Option<Sample>,
     /// The query in the Athena console, which keeps it for 45 days.
     pub console_link: Option<String>,
     /// `s3://` location of its result.
@@ -354,8 +361,11 @@ impl QueryResult {
             number: query.number,
             name: query.name,
             tells: query.tells,
+            severity: query.severity,
+            sql: query.sql,
             state: query.state,
             rows: query.rows,
+            sample: query.sample.filter(|sample| !sample.rows.is_empty()),
             console_link: query.execution_id.map(|id| console_link(region, &id)),
             result_location: query.result_location,
             reason: query.reason,
@@ -425,21 +435,23 @@ fn queries_of(run: &Run, parts: &RunParts) -> Vec<Query> {
         if known.contains(&number) {
             continue;
         }
-        let (name, tells) = match query {
+        let (name, known) = match query {
             QueryInput::Sql { name, .. } => (name.clone(), None),
-            QueryInput::Catalog { catalog } => catalogue::find(catalog)
-                .map_or((catalog.clone(), None), |query| {
-                    (query.title.to_owned(), Some(query.tells.to_owned()))
-                }),
+            QueryInput::Catalog { catalog } => match catalogue::find(catalog) {
+                Some(query) => (query.title.to_owned(), Some(query)),
+                None => (catalog.clone(), None),
+            },
         };
         queries.push(Query {
             number,
             name,
-            tells,
+            tells: known.map(|query| query.tells.to_owned()),
+            severity: known.map(|query| query.severity),
             sql: String::new(),
             state: QueryState::Waiting,
             execution_id: None,
             rows: None,
+            sample: None,
             result_location: None,
             scanned_bytes: None,
             reason: None,

@@ -2,11 +2,12 @@
 
 use aws_sdk_athena::types::{
     QueryExecutionContext, QueryExecutionState, QueryExecutionStatistics,
-    QueryRuntimeStatisticsRows,
+    QueryRuntimeStatisticsRows, Row,
 };
 
 use super::{AwsError, Clients};
 use crate::run::QueryState;
+use crate::sample::{self, Sample};
 use crate::status::Reason;
 
 /// Pages of a result that are read to count its rows, 1,000 rows each. A longer result is counted
@@ -26,9 +27,15 @@ pub struct QueryProgress {
     pub scanned_bytes: Option<u64>,
 }
 
-/// How many rows a result has, without its header; `None` when it is too long to count and Athena
-/// has no statistics of it.
-pub type ResultRows = Option<u64>;
+/// What a query found.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct QueryResults {
+    /// How many rows, without the header; `None` when they are too many to count and Athena has no
+    /// statistics of them.
+    pub rows: Option<u64>,
+    /// The first of them.
+    pub sample: Sample,
+}
 
 impl Clients {
     /// Starts a query and gives its id; the same token starts it once. `token` has 32 to 128
@@ -95,8 +102,8 @@ impl Clients {
         })
     }
 
-    /// Counts the rows of the result of a query that succeeded.
-    pub async fn count_rows(&self, execution_id: &str) -> Result<ResultRows, AwsError> {
+    /// Counts the rows of the result of a query that succeeded, and keeps the first of them.
+    pub async fn query_results(&self, execution_id: &str) -> Result<QueryResults, AwsError> {
         let mut pages = self
             .athena
             .get_query_results()
@@ -104,23 +111,32 @@ impl Clients {
             .max_results(1_000)
             .into_paginator()
             .send();
+        let mut first: Vec<Vec<Option<String>>> = Vec::new();
         let mut rows: u64 = 0;
         let mut read = 0;
         while let Some(page) = pages.next().await {
             if read == COUNTED_PAGES {
-                return self.counted_by_athena(execution_id).await;
+                return Ok(QueryResults {
+                    rows: self.counted_by_athena(execution_id).await?,
+                    sample: with_header(first),
+                });
             }
             let page = page.map_err(|error| {
                 AwsError::new(format!("GetQueryResults of {execution_id}"), &error)
             })?;
             read += 1;
-            rows += page.result_set().map_or(0, |set| set.rows().len() as u64);
+            let page = page.result_set().map_or(&[][..], |set| set.rows());
+            rows += page.len() as u64;
+            let missing = (1 + sample::MAX_ROWS).saturating_sub(first.len());
+            first.extend(page.iter().take(missing).map(values));
         }
-        // The first row of a SELECT's result holds the names of its columns.
-        Ok(Some(rows.saturating_sub(1)))
+        Ok(QueryResults {
+            rows: Some(rows.saturating_sub(1)),
+            sample: with_header(first),
+        })
     }
 
-    async fn counted_by_athena(&self, execution_id: &str) -> Result<ResultRows, AwsError> {
+    async fn counted_by_athena(&self, execution_id: &str) -> Result<Option<u64>, AwsError> {
         let answer = self
             .athena
             .get_query_runtime_statistics()
@@ -139,6 +155,21 @@ impl Clients {
             .and_then(QueryRuntimeStatisticsRows::output_rows)
             .and_then(|rows| u64::try_from(rows).ok()))
     }
+}
+
+/// The values of one row; `None` for NULL.
+fn values(row: &Row) -> Vec<Option<String>> {
+    row.data()
+        .iter()
+        .map(|value| value.var_char_value().map(str::to_owned))
+        .collect()
+}
+
+/// The first row of a SELECT's result holds the names of its columns.
+fn with_header(rows: Vec<Vec<Option<String>>>) -> Sample {
+    let mut rows = rows.into_iter();
+    let header = rows.next().unwrap_or_default();
+    Sample::of(header.into_iter().map(Option::unwrap_or_default), rows)
 }
 
 fn title_case(code: &str) -> String {

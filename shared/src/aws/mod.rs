@@ -23,7 +23,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 
-pub use self::athena::{QueryProgress, ResultRows};
+pub use self::athena::{QueryProgress, QueryResults};
 pub use self::consolidated_upload::ConsolidatedUpload;
 pub use self::delivered_file::DeliveredFile;
 pub use self::destination_stack::{FoundStack, StackState};

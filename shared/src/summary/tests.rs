@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::catalogue::Severity;
 use crate::run::Destination;
 use crate::status::InventoryStatus;
 
@@ -61,10 +62,20 @@ fn query(number: u32, state: QueryState) -> Query {
         number,
         name: format!("Query {number}"),
         tells: (number == 0).then(|| "Keys that look like secrets.".to_owned()),
+        severity: (number == 0).then_some(Severity::High),
         sql: String::new(),
         state,
         execution_id: Some(format!("0b1c-{number}")),
         rows: (state == QueryState::Succeeded).then_some(12_345),
+        sample: (state == QueryState::Succeeded && number == 0).then(|| {
+            Sample::of(
+                ["bucketname", "key"].map(str::to_owned),
+                [
+                    vec![Some("photos".to_owned()), Some("home/id_rsa".to_owned())],
+                    vec![Some("backup".to_owned()), None],
+                ],
+            )
+        }),
         result_location: Some(format!("s3://consolidated/query-results/0b1c-{number}.csv")),
         scanned_bytes: Some(10),
         reason: None,
