@@ -7,7 +7,7 @@ use shared::aws::{AwsError, Clients, Execution, RunTable};
 use shared::ids::BucketName;
 use shared::naming;
 use shared::run::Run;
-use shared::summary::{Setting, Summary};
+use shared::summary::{Records, Setting, Summary};
 use shared::totals::Totals;
 
 use crate::trouble::Trouble;
@@ -96,6 +96,13 @@ impl Platform {
             Some(body) => Some(serde_json::from_slice::<Totals>(&body)?),
             None => None,
         };
-        Ok(Summary::build(run, &parts, totals.as_ref(), &self.setting))
+        let earlier = self.runs().earlier(run).await?;
+        let records = Records {
+            run,
+            parts: &parts,
+            totals: totals.as_ref(),
+            earlier: earlier.as_ref().map(|(run, parts)| (run, parts)),
+        };
+        Ok(Summary::build(records, &self.setting))
     }
 }

@@ -12,16 +12,18 @@ use std::sync::Arc;
 use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
-use shared::aws::{AwsError, FoundStack};
+use shared::aws::{AwsError, Execution, FoundStack};
 use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
 use shared::naming;
-use shared::run::{DestinationState, Run};
+use shared::run::{DestinationState, Failure, Run};
 
 use crate::Platform;
 
 /// Regions searched at once.
 const CONCURRENCY: usize = 8;
+/// How much of the cause of a failed execution is handed on.
+const MAX_CAUSE_CHARACTERS: usize = 4_000;
 
 /// What to clean up.
 #[derive(Debug, Deserialize)]
@@ -44,6 +46,11 @@ pub struct Output {
     pub accounts: BTreeSet<AccountId>,
     /// Regions that may have a destination of it.
     pub regions: BTreeSet<Region>,
+    /// Whether nobody but this Cleanup can tell the recipients how it ended: its execution is over
+    /// and no summary was sent.
+    pub is_summary_due: bool,
+    /// What broke it off, as far as that shows in an execution whose summary is due.
+    pub failure: Option<Failure>,
 }
 
 type Stacks = BTreeMap<RunId, Vec<(Region, FoundStack)>>;
@@ -74,7 +81,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             return Ok(Output::default());
         }
         let found = stacks.remove(&run_id).unwrap_or_default();
-        return Ok(describe(&platform, run_id, found).await?);
+        return Ok(describe(&platform, run_id, found, None).await?);
     }
 
     let mut candidates: BTreeSet<RunId> = stacks.keys().cloned().collect();
@@ -88,15 +95,16 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         .into_iter()
         .filter(|run_id| input.after.as_ref() < Some(run_id));
     for run_id in behind {
-        let recorded = runs.iter().find(|run| run.run_id == run_id);
-        if let Some(run) = recorded
-            && is_going_on(&platform, run).await?
-        {
+        let execution = match runs.iter().find(|run| run.run_id == run_id) {
+            Some(run) => execution_of(&platform, run).await?,
+            None => None,
+        };
+        if execution.as_ref().is_some_and(Execution::is_running) {
             tracing::info!(%run_id, "the run is going on and is left alone");
             continue;
         }
         let found = stacks.remove(&run_id).unwrap_or_default();
-        return Ok(describe(&platform, run_id, found).await?);
+        return Ok(describe(&platform, run_id, found, execution).await?);
     }
     Ok(Output::default())
 }
@@ -127,20 +135,43 @@ async fn tagged_stacks(platform: &Platform) -> Result<Stacks, AwsError> {
     Ok(stacks)
 }
 
-/// Whether the Harvester execution of a run has not ended.
-async fn is_going_on(platform: &Platform, run: &Run) -> Result<bool, AwsError> {
+/// The Harvester execution of a run; `None` after 90 days, when Step Functions has forgotten it.
+async fn execution_of(platform: &Platform, run: &Run) -> Result<Option<Execution>, AwsError> {
     match platform.clients.execution(&run.execution_arn).await {
-        Ok(execution) => Ok(execution.is_running()),
-        // Step Functions forgets executions after 90 days.
-        Err(error) if error.code == "ExecutionDoesNotExist" || error.is_missing() => Ok(false),
+        Ok(execution) => Ok(Some(execution)),
+        Err(error) if error.code == "ExecutionDoesNotExist" || error.is_missing() => Ok(None),
         Err(error) => Err(error),
     }
 }
 
+/// What broke an execution off; `None` when it succeeded.
+fn failure_of(execution: Execution) -> Option<Failure> {
+    let (error, cause) = match execution.status.as_str() {
+        "SUCCEEDED" => return None,
+        "ABORTED" => (
+            "ExecutionAborted",
+            "somebody stopped the Harvester execution",
+        ),
+        "TIMED_OUT" => (
+            "ExecutionTimedOut",
+            "the Harvester execution ran out of time",
+        ),
+        _ => ("ExecutionFailed", "the Harvester execution failed"),
+    };
+    let cause = execution.cause.unwrap_or_else(|| cause.to_owned());
+    Some(Failure {
+        error: execution.error.unwrap_or_else(|| error.to_owned()),
+        // Machines hand on 256 KiB, and a cause may have 32.
+        cause: cause.chars().take(MAX_CAUSE_CHARACTERS).collect(),
+    })
+}
+
+/// What is to be cleaned of a run; `execution` is that of the Harvester, if it is known already.
 async fn describe(
     platform: &Platform,
     run_id: RunId,
     stacks: Vec<(Region, FoundStack)>,
+    execution: Option<Execution>,
 ) -> Result<Output, AwsError> {
     let mut accounts = BTreeSet::new();
     let mut regions = BTreeSet::new();
@@ -159,12 +190,22 @@ async fn describe(
         }
         regions.insert(region);
     }
+    let mut is_summary_due = false;
+    let mut failure = None;
     match platform.readable_run(&run_id).await? {
         Some(run) if run.cleaned_up_at.is_some() && regions.is_empty() => {
             return Ok(Output::default());
         }
         Some(run) => {
             platform.runs().freeze(&run_id, Timestamp::now()).await?;
+            if run.summary_sent_at.is_none() {
+                let execution = match execution {
+                    Some(execution) => Some(execution),
+                    None => execution_of(platform, &run).await?,
+                };
+                is_summary_due = !execution.as_ref().is_some_and(Execution::is_running);
+                failure = execution.filter(|_| is_summary_due).and_then(failure_of);
+            }
             accounts.extend(run.input.accounts.into_iter().map(|account| account.id));
             let destinations = platform.runs().destinations(&run_id).await?;
             let left = destinations
@@ -180,5 +221,7 @@ async fn describe(
         run_id: Some(run_id),
         accounts,
         regions,
+        is_summary_due,
+        failure,
     })
 }

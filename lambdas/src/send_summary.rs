@@ -12,7 +12,7 @@ use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::naming;
 use shared::run::{Failure, Outcome, Run};
-use shared::summary::{Setting, Summary};
+use shared::summary::{Records, Setting, Summary};
 use shared::totals::Totals;
 
 use crate::Platform;
@@ -52,7 +52,14 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         consolidated_bucket: platform.settings.consolidated_bucket.clone(),
         work_group: platform.settings.work_group.clone(),
     };
-    let summary = Summary::build(&run, &parts, totals.as_ref(), &setting);
+    let earlier = runs.earlier(&run).await?;
+    let records = Records {
+        run: &run,
+        parts: &parts,
+        totals: totals.as_ref(),
+        earlier: earlier.as_ref().map(|(run, parts)| (run, parts)),
+    };
+    let summary = Summary::build(records, &setting);
     store(&platform, &run, &summary).await?;
     runs.record_outcome(&run.run_id, summary.outcome).await?;
     send(&platform, &run, &summary).await?;

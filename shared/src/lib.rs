@@ -13,6 +13,7 @@ pub mod manifest;
 pub mod naming;
 pub mod outcome;
 pub mod protocol;
+pub mod remedy;
 pub mod run;
 pub mod runtime;
 pub mod s3_event;

@@ -102,6 +102,11 @@ pub fn summary_key(run_id: &RunId, form: &str) -> String {
     format!("reports/{run_id}/summary.{form}")
 }
 
+/// The report page of a run.
+pub fn report_key(run_id: &RunId) -> String {
+    format!("reports/{run_id}/index.html")
+}
+
 /// The bucket name that stands for a Region in a smoke run. It is never created: only a report
 /// about it is.
 pub fn smoke_test_bucket(run_id: &RunId, region: &Region) -> BucketName {

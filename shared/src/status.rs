@@ -63,6 +63,19 @@ impl InventoryStatus {
             _ => false,
         }
     }
+
+    /// What it means, for readers.
+    pub fn meaning(self) -> &'static str {
+        match self {
+            Self::Done => "all rows of the verified report are in the snapshot",
+            Self::BucketIsEmpty => "no object, version or delete marker, so no report",
+            Self::InProgress => "the report has not come whole",
+            Self::InventoryConfigurationNotCreated => "S3 was not asked for a report",
+            Self::BucketNotAvailable => "vanished after it was discovered",
+            Self::BucketAccessLost => "closed to the platform after it was discovered",
+            Self::VerificationFailed => "the report is not what its manifest says",
+        }
+    }
 }
 
 impl std::fmt::Display for InventoryStatus {

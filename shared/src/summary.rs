@@ -7,29 +7,33 @@
 use std::collections::{BTreeSet, HashSet};
 
 use jiff::Timestamp;
-use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 use serde::{Deserialize, Serialize};
 
-use crate::catalogue::{self, Severity};
+use crate::catalogue;
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::input::{ExistingInventory, QueryInput, RunInput};
 use crate::manifest::ManifestUri;
 use crate::naming;
 use crate::outcome::{Coverage, coverage, not_found, outcome};
+use crate::remedy::remedy;
 use crate::run::{
     Account, DestinationState, Failure, LeftOut, Outcome, Query, QueryState, Run, RunParts,
     SourceBucket, StoredProblem,
 };
-use crate::sample::Sample;
 use crate::status::{InventoryStatus, Reason};
 use crate::totals::Totals;
 
+mod breakdowns;
+mod changes;
+mod findings;
+mod links;
 mod render;
+mod view;
 
-pub use render::{MAX_BYTES, visible};
-
-/// Ids of queries are hexadecimal digits and dashes; nothing else may become part of an address.
-const NOT_IN_QUERY_IDS: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-');
+pub use breakdowns::{Breakdowns, Part, Parts};
+pub use changes::{BucketChange, ChangeKind, Changes, earlier_run};
+pub use findings::QueryResult;
+pub use render::{MAX_BYTES, bytes, number, visible};
 
 /// Where a run happened, as far as its records do not tell.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,6 +59,8 @@ pub struct Summary {
     pub mail_failure: Option<Reason>,
     /// The Harvester execution.
     pub execution_arn: String,
+    /// It in the Step Functions console.
+    pub execution_link: String,
     /// When it started.
     pub started_at: Timestamp,
     /// When it goes, or went, on without missing reports.
@@ -88,12 +94,22 @@ pub struct Summary {
     pub left_out: Vec<LeftOut>,
     /// What the buckets in status `done` hold.
     pub contents: Contents,
+    /// The same by storage class and the like; absent before publication.
+    pub breakdowns: Option<Breakdowns>,
+    /// What changed since the run before; absent when there is none to compare with.
+    pub changes: Option<Changes>,
+    /// How much of what the run made for itself is removed again.
+    pub cleanup: Cleanup,
     /// The queries by number.
     pub queries: Vec<QueryResult>,
     /// Doubtful points of the input.
     pub warnings: Vec<StoredProblem>,
     /// `s3://` location of this summary in JSON, which is never cut.
     pub location: String,
+    /// `s3://` location of the report page.
+    pub report_location: String,
+    /// The report page in the S3 console.
+    pub report_link: String,
     /// The input with its defaults.
     pub input: RunInput,
 }
@@ -111,6 +127,8 @@ pub struct NotCovered {
     pub status: InventoryStatus,
     /// Why.
     pub reason: Reason,
+    /// What to do about it.
+    pub remedy: String,
 }
 
 /// A bucket that the input names a report for and that no account of the run has.
@@ -170,37 +188,43 @@ pub struct Contents {
     pub undecodable_keys: u64,
 }
 
-/// A query with its result.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct QueryResult {
-    /// Its number, from 0 in the order of the input.
-    pub number: u32,
-    /// Its name.
-    pub name: String,
-    /// What it tells, for queries of the catalogue.
-    pub tells: Option<String>,
-    /// How bad it is when it finds something, for queries of the catalogue.
-    pub severity: Option<Severity>,
-    /// Its SQL; empty when it was not made ready.
-    pub sql: String,
-    /// Where it stands.
-    pub state: QueryState,
-    /// Rows of its result; absent when it has none or they are too many to count.
-    pub rows: Option<u64>,
-    /// Its first rows; absent when it found none.
-    pub sample: Option<Sample>,
-    /// The query in the Athena console, which keeps it for 45 days.
-    pub console_link: Option<String>,
-    /// `s3://` location of its result.
-    pub result_location: Option<String>,
-    /// Why it failed.
-    pub reason: Option<Reason>,
+/// How much of what a run made for itself is removed again.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Cleanup {
+    /// Inventory configurations that S3 accepted.
+    pub configurations: u64,
+    /// Those of them that are known to be gone.
+    pub configurations_removed: u64,
+    /// Inventory destinations that were begun.
+    pub destinations: u64,
+    /// Those of them that are deleted.
+    pub destinations_removed: u64,
+    /// When Cleanup found nothing left; absent while it has not.
+    pub finished_at: Option<Timestamp>,
+}
+
+/// All that is on record of a run, with what it is compared with.
+#[derive(Debug, Clone, Copy)]
+pub struct Records<'a> {
+    /// The run.
+    pub run: &'a Run,
+    /// Its parts.
+    pub parts: &'a RunParts,
+    /// The totals of its snapshot; absent when it was not published.
+    pub totals: Option<&'a Totals>,
+    /// The run before, see [`earlier_run`], and its parts; absent when there is none.
+    pub earlier: Option<(&'a Run, &'a RunParts)>,
 }
 
 impl Summary {
-    /// Puts a summary together from what is on record. `totals` are those of the snapshot; absent
-    /// when it was not published.
-    pub fn build(run: &Run, parts: &RunParts, totals: Option<&Totals>, setting: &Setting) -> Self {
+    /// Puts a summary together from what is on record.
+    pub fn build(records: Records<'_>, setting: &Setting) -> Self {
+        let Records {
+            run,
+            parts,
+            totals,
+            earlier,
+        } = records;
         let accounts = accounts_of(run, parts);
         let queries = queries_of(run, parts);
         let counted = coverage(&parts.buckets);
@@ -218,6 +242,7 @@ impl Summary {
             failure: run.failure.clone(),
             mail_failure: run.mail_failure.clone(),
             execution_arn: run.execution_arn.clone(),
+            execution_link: links::execution(&setting.host_region, &run.execution_arn),
             started_at: run.started_at,
             deadline: run.deadline,
             is_smoke_test: run.input.is_smoke_test,
@@ -248,6 +273,9 @@ impl Summary {
             failed_destinations: failed_destinations(parts),
             left_out: parts.left_out.clone(),
             contents: contents(&parts.buckets, totals),
+            breakdowns: totals.map(Breakdowns::of),
+            changes: earlier.map(|(earlier, then)| Changes::between(earlier, then, parts)),
+            cleanup: cleanup(run, parts),
             queries: queries
                 .into_iter()
                 .map(|query| QueryResult::of(query, &setting.host_region))
@@ -258,6 +286,16 @@ impl Summary {
                 setting.consolidated_bucket,
                 naming::summary_key(&run.run_id, "json")
             ),
+            report_location: format!(
+                "s3://{}/{}",
+                setting.consolidated_bucket,
+                naming::report_key(&run.run_id)
+            ),
+            report_link: links::object(
+                &setting.host_region,
+                &setting.consolidated_bucket,
+                &naming::report_key(&run.run_id),
+            ),
             input: run.input.clone(),
         }
     }
@@ -267,13 +305,18 @@ impl Summary {
         format!("S3Insights run {}: {}", self.run_id, self.verdict())
     }
 
-    /// How the run ended in a few words, such as `partial, 3 of 16 buckets not covered`.
-    pub fn verdict(&self) -> String {
-        let verdict = match (self.is_smoke_test, self.outcome) {
+    /// How the run ended in a word or two, such as `partial`.
+    pub fn ending(&self) -> String {
+        match (self.is_smoke_test, self.outcome) {
             (false, outcome) => outcome.name().to_owned(),
             (true, Outcome::Complete) => "smoke test passed".to_owned(),
             (true, outcome) => format!("smoke test {outcome}"),
-        };
+        }
+    }
+
+    /// The same with what is missing, such as `partial, 3 of 16 buckets not covered`.
+    pub fn verdict(&self) -> String {
+        let verdict = self.ending();
         if self.outcome != Outcome::Partial {
             return verdict;
         }
@@ -355,24 +398,6 @@ impl NotFound {
     }
 }
 
-impl QueryResult {
-    fn of(query: Query, region: &Region) -> Self {
-        Self {
-            number: query.number,
-            name: query.name,
-            tells: query.tells,
-            severity: query.severity,
-            sql: query.sql,
-            state: query.state,
-            rows: query.rows,
-            sample: query.sample.filter(|sample| !sample.rows.is_empty()),
-            console_link: query.execution_id.map(|id| console_link(region, &id)),
-            result_location: query.result_location,
-            reason: query.reason,
-        }
-    }
-}
-
 /// A run that was stopped is on record as failed, whatever its parts look like.
 fn worse(one: Outcome, other: Outcome) -> Outcome {
     match (one, other) {
@@ -388,17 +413,6 @@ fn counted(number: u64, noun: &str) -> String {
     } else {
         format!("{number} {noun}s")
     }
-}
-
-/// A query in the Athena console of the Region's partition.
-fn console_link(region: &Region, execution_id: &str) -> String {
-    let domain = match region.as_str() {
-        code if code.starts_with("cn-") => "console.amazonaws.cn",
-        code if code.starts_with("us-gov-") => "console.amazonaws-us-gov.com",
-        _ => "console.aws.amazon.com",
-    };
-    let id = utf8_percent_encode(execution_id, NOT_IN_QUERY_IDS);
-    format!("https://{region}.{domain}/athena/home?region={region}#/query-editor/history/{id}")
 }
 
 /// The accounts on record, and those of the input that have no record: nobody listed their
@@ -465,15 +479,17 @@ fn not_covered(run: &Run, buckets: &[SourceBucket], counted: &Coverage) -> Vec<N
     let mut list: Vec<NotCovered> = buckets
         .iter()
         .filter(|bucket| !bucket.status.is_covered())
-        .map(|bucket| NotCovered {
-            account: bucket.account.clone(),
-            region: bucket.region.clone(),
-            bucket: bucket.bucket.clone(),
-            status: bucket.status,
-            reason: bucket
-                .reason
-                .clone()
-                .unwrap_or_else(|| unexplained(run, bucket.status)),
+        .map(|bucket| {
+            let reason = bucket.reason.clone();
+            let reason = reason.unwrap_or_else(|| unexplained(run, bucket.status));
+            NotCovered {
+                account: bucket.account.clone(),
+                region: bucket.region.clone(),
+                bucket: bucket.bucket.clone(),
+                status: bucket.status,
+                remedy: remedy(&reason).to_owned(),
+                reason,
+            }
         })
         .collect();
     list.sort_by(|a, b| {
@@ -530,6 +546,24 @@ fn failed_destinations(parts: &RunParts) -> Vec<FailedDestination> {
                 .unwrap_or_else(|| Reason::new("Unknown", "no reason is on record")),
         })
         .collect()
+}
+
+fn cleanup(run: &Run, parts: &RunParts) -> Cleanup {
+    let configured = parts.buckets.iter().filter(|bucket| bucket.configured);
+    let removed = configured
+        .clone()
+        .filter(|bucket| !bucket.has_configuration());
+    let deleted = parts
+        .destinations
+        .iter()
+        .filter(|destination| destination.state == DestinationState::Deleted);
+    Cleanup {
+        configurations: configured.count() as u64,
+        configurations_removed: removed.count() as u64,
+        destinations: parts.destinations.len() as u64,
+        destinations_removed: deleted.count() as u64,
+        finished_at: run.cleaned_up_at,
+    }
 }
 
 fn contents(buckets: &[SourceBucket], totals: Option<&Totals>) -> Contents {

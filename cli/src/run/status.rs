@@ -215,7 +215,7 @@ impl RunStatus {
 mod tests {
     use serde_json::json;
     use shared::run::RunParts;
-    use shared::summary::Setting;
+    use shared::summary::{Records, Setting};
 
     use super::*;
 
@@ -262,7 +262,13 @@ mod tests {
             work_group: "insights".to_owned(),
         };
         record_stop(&mut run, execution.as_ref());
-        let summary = Summary::build(&run, &RunParts::default(), None, &setting);
+        let records = Records {
+            run: &run,
+            parts: &RunParts::default(),
+            totals: None,
+            earlier: None,
+        };
+        let summary = Summary::build(records, &setting);
         let standing = Standing::new(Some("Publish snapshot".into()), &[]);
         RunStatus::new(&run, execution, standing, summary)
     }

@@ -462,6 +462,9 @@ async fn the_first_run_that_left_something_is_found_and_a_running_one_left_alone
     let (aws, answer) = find(leftovers_script(), leftovers_payload()).await;
     let answer = answer.unwrap();
     assert_eq!(answer.run_id, Some(run_id("weekly")));
+    // Nobody told the recipients that somebody stopped it.
+    assert!(answer.is_summary_due);
+    assert_eq!(answer.failure.unwrap().error, "ExecutionAborted");
     // Of the record and of the stack's parameters.
     assert_eq!(ids(answer.accounts), [MEMBER, "222222222222"]);
     // Not the one whose destination is deleted.
@@ -512,6 +515,7 @@ async fn a_named_run_has_one_turn_whatever_its_execution_does() {
     first.extend([
         ("GetItem run", item(&the_run())),
         ("UpdateItem run", done()),
+        ("DescribeExecution", execution("RUNNING")),
         ("Query destination#", items(&[destination()])),
     ]);
     let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": null });
@@ -519,6 +523,8 @@ async fn a_named_run_has_one_turn_whatever_its_execution_does() {
     let answer = answer.unwrap();
     assert_eq!(answer.run_id, Some(run_id("nightly")));
     assert_eq!(ids(answer.regions), ["eu-west-1"]);
+    // Its Harvester goes on, and tells the recipients itself.
+    assert!(!answer.is_summary_due && answer.failure.is_none());
 
     let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": "nightly" });
     let (_, answer) = find(script(), payload).await;
@@ -527,18 +533,22 @@ async fn a_named_run_has_one_turn_whatever_its_execution_does() {
 
 #[tokio::test]
 async fn the_run_of_an_execution_is_found_by_it() {
+    let mut told = the_run();
+    told.summary_sent_at = Some("2026-03-02T00:00:00Z".parse().unwrap());
     let script = vec![
-        ("Query runs", items(&[recorded("weekly"), the_run()])),
+        ("Query runs", items(&[recorded("weekly"), told.clone()])),
         enabled(),
         (STACKS_EU, stacks(&[], None)),
         (STACKS_US, stacks(&[], None)),
-        ("GetItem run", item(&the_run())),
+        ("GetItem run", item(&told)),
         ("UpdateItem run", done()),
         ("Query destination#", items(&[destination()])),
     ];
     let payload = json!({ "run_id": null, "execution_arn": EXECUTION, "after": null });
     let (_, answer) = find(script, payload.clone()).await;
-    assert_eq!(answer.unwrap().run_id, Some(run_id("nightly")));
+    let answer = answer.unwrap();
+    assert_eq!(answer.run_id, Some(run_id("nightly")));
+    assert!(!answer.is_summary_due);
 
     // An execution that failed before it opened a run left nothing.
     let (_, answer) = find(vec![("Query runs", items(&[recorded("weekly")]))], payload).await;
@@ -590,13 +600,17 @@ async fn one_damaged_record_does_not_keep_the_other_runs_from_being_found() {
 #[tokio::test]
 async fn an_execution_that_is_forgotten_is_over() {
     let mut script = leftovers_script();
+    let forgotten = || error(400, "ExecutionDoesNotExist");
     for (name, reply) in &mut script {
         if *name == "DescribeExecution weekly" {
-            *reply = error(400, "ExecutionDoesNotExist");
+            *reply = forgotten();
         }
     }
+    script.push(("DescribeExecution weekly", forgotten()));
     let (_, answer) = find(script, leftovers_payload()).await;
-    assert_eq!(answer.unwrap().run_id, Some(run_id("weekly")));
+    let answer = answer.unwrap();
+    assert_eq!(answer.run_id, Some(run_id("weekly")));
+    assert!(answer.is_summary_due && answer.failure.is_none());
 }
 
 #[tokio::test]

@@ -16,6 +16,7 @@ use super::{AwsError, Class};
 use crate::ids::{Region, RunId};
 use crate::run::{Account, Destination, Failure, Outcome, Query, Run, RunParts, SourceBucket};
 use crate::status::{InventoryStatus, Reason};
+use crate::summary::earlier_run;
 
 mod buckets;
 mod reports;
@@ -277,6 +278,16 @@ impl<'a> RunTable<'a> {
             left_out: self.all(run_id, "left_out#").await?,
             queries: self.queries(run_id).await?,
         })
+    }
+
+    /// The run that a run is compared with, and its parts; `None` when there is none.
+    pub async fn earlier(&self, run: &Run) -> Result<Option<(Run, RunParts)>, AwsError> {
+        let runs = self.runs().await?;
+        let Some(earlier) = earlier_run(&runs, run) else {
+            return Ok(None);
+        };
+        let parts = self.parts(&earlier.run_id).await?;
+        Ok(Some((earlier.clone(), parts)))
     }
 
     /// Changes the run's count of buckets in progress, as part of a transaction.

@@ -3,7 +3,9 @@ use serde_json::json;
 use super::*;
 use crate::catalogue::Severity;
 use crate::run::Destination;
+use crate::sample::Sample;
 use crate::status::InventoryStatus;
+use crate::totals::Tally;
 
 fn account(id: &str) -> AccountId {
     AccountId::try_from(id).unwrap()
@@ -166,12 +168,36 @@ fn totals() -> Totals {
         delete_markers: 100,
         ..Totals::default()
     };
-    totals.all.versions = 2_300;
+    let tally = |versions: u64| Tally {
+        objects: versions,
+        object_bytes: versions << 20,
+        versions,
+        version_bytes: versions << 20,
+    };
+    totals.all = tally(2_300);
+    for (class, versions) in [("STANDARD", 2_000), ("GLACIER", 299), ("", 1)] {
+        totals.by_storage_class.add(class, tally(versions));
+    }
+    for number in 1..=11 {
+        totals
+            .by_category
+            .add(&format!("category-{number}"), tally(number));
+    }
     totals
 }
 
+fn records<'a>(run: &'a Run, parts: &'a RunParts, totals: Option<&'a Totals>) -> Records<'a> {
+    Records {
+        run,
+        parts,
+        totals,
+        earlier: None,
+    }
+}
+
 fn build(run: &Run, parts: &RunParts) -> Summary {
-    Summary::build(run, parts, Some(&totals()), &setting())
+    let totals = totals();
+    Summary::build(records(run, parts, Some(&totals)), &setting())
 }
 
 /// What holds for every summary: it survives being stored, its size, and an HTML part without
@@ -227,7 +253,20 @@ fn a_partial_run_says_what_is_missing_and_why() {
         path: "athena_queries[1].query".into(),
         message: "does not hold {ATHENA_TABLE}".into(),
     }];
-    let summary = build(&run, &partial_parts());
+    // The run before covered more, and knew one more bucket.
+    let mut earlier = run.clone();
+    earlier.run_id = "sunday".parse().unwrap();
+    earlier.started_at = "2026-01-04T04:00:00Z".parse().unwrap();
+    let mut then = complete_parts();
+    let more = ["logs-a", "retired"]
+        .map(|name| bucket("111111111111", "us-east-1", name, InventoryStatus::Done));
+    then.buckets.extend(more);
+    let (totals, parts) = (totals(), partial_parts());
+    let records = Records {
+        earlier: Some((&earlier, &then)),
+        ..records(&run, &parts, Some(&totals))
+    };
+    let summary = Summary::build(records, &setting());
     check(&summary);
     assert_eq!(
         summary.subject(),
@@ -245,11 +284,26 @@ fn a_failed_run() {
         error: "Internal".into(),
         cause: r#"{"errorType":"Internal","errorMessage":"the stack is gone"}"#.into(),
     });
-    let parts = RunParts {
+    let mut parts = RunParts {
         accounts: complete_parts().accounts,
+        buckets: complete_parts().buckets,
+        destinations: partial_parts().destinations,
         ..RunParts::default()
     };
-    let summary = Summary::build(&run, &parts, None, &setting());
+    for bucket in &mut parts.buckets[..2] {
+        bucket.configured = true;
+    }
+    parts.buckets[0].configuration_removed = true;
+    let summary = Summary::build(records(&run, &parts, None), &setting());
+    check(&summary);
+    assert!(summary.text().contains(
+        "Not cleaned up to the end: 1 of 2 inventory configurations and 1 of 1 inventory destination are \
+         removed; `s3insights run cleanup nightly` removes what is left."
+    ));
+
+    parts.buckets[1].configuration_removed = true;
+    run.cleaned_up_at = Some(run.deadline);
+    let summary = Summary::build(records(&run, &parts, None), &setting());
     check(&summary);
     insta::assert_snapshot!("failed.txt", summary.text());
     insta::assert_snapshot!("failed.html", summary.html());
@@ -503,26 +557,4 @@ fn a_named_bucket_that_no_account_has_is_not_covered() {
     let summary = build(&run, &complete_parts());
     check(&summary);
     assert_eq!(summary.outcome, Outcome::Complete);
-}
-
-#[test]
-fn console_links_lead_to_the_partition_of_the_region() {
-    let cases = [
-        (
-            "eu-west-1",
-            "https://eu-west-1.console.aws.amazon.com/athena/home?region=eu-west-1#/query-editor/history/0b-1",
-        ),
-        (
-            "us-gov-west-1",
-            "https://us-gov-west-1.console.amazonaws-us-gov.com/athena/home?region=us-gov-west-1#/query-editor/history/0b-1",
-        ),
-        (
-            "cn-north-1",
-            "https://cn-north-1.console.amazonaws.cn/athena/home?region=cn-north-1#/query-editor/history/0b-1",
-        ),
-    ];
-    for (code, link) in cases {
-        assert_eq!(console_link(&region(code), "0b-1"), link);
-    }
-    assert!(console_link(&region("eu-west-1"), "a/../b\"#").ends_with("/a%2F%2E%2E%2Fb%22%23"));
 }

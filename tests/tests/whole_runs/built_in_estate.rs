@@ -86,8 +86,13 @@ fn check_mail(mail: &Mail, ended: &Ended) {
     for part in [&mail.subject, &mail.text, &mail.html] {
         assert!(part.contains("partial"), "{part}");
     }
+    assert!(mail.html.len() < 90_000 && mail.text.len() < 90_000);
     for part in [&mail.text, &mail.html] {
         for said in [
+            // A row of what was found, and where all of it is.
+            "id_rsa",
+            "/query-results/",
+            "/index.html",
             CLOSED,
             &reason.code,
             "s3:PutInventoryConfiguration",

@@ -124,6 +124,7 @@ fn a_smoke_run_fails_and_names_the_region_whose_path_is_broken() {
         let mail = platform.mail_of(run_id).await?;
         for part in [&mail.text, &mail.html] {
             assert!(part.contains("SmokeTestFailed"), "{part}");
+            assert!(part.contains("nothing is left"), "{part}");
             assert!(part.contains("eu-west-1"), "{part}");
         }
         check_nothing_stays(platform, &ended, account).await

@@ -259,6 +259,18 @@ fn stopping_an_execution_starts_a_cleanup_by_itself() {
             .context("it is on record")?;
         assert_eq!(run.outcome, Some(Outcome::Failed));
         assert!(run.cleaned_up_at.is_some());
+        // Its Harvester could not tell anybody, so Cleanup did.
+        let mail = platform.mail_of(run_id).await?;
+        assert_eq!(
+            mail.subject,
+            format!("S3Insights run {run_id}: failed"),
+            "{mail:#?}"
+        );
+        for part in [&mail.text, &mail.html] {
+            for said in ["ExecutionAborted", "nothing is left"] {
+                assert!(part.contains(said), "{said} is not in {part}");
+            }
+        }
         Ok(())
     });
 }

@@ -68,6 +68,24 @@ fn two_runs_over_the_same_buckets_do_not_disturb_each_other() {
         assert_eq!(left.status("two-runs-empty"), Some("bucket_is_empty"));
         assert_eq!(left.status("two-runs-right"), None);
         assert_eq!(right.status("two-runs-left"), None);
+
+        // A later run tells what changed since the newer of the two, over the accounts they share.
+        platform
+            .s3(accounts[0], "us-east-1")
+            .create_bucket()
+            .bucket("two-runs-new")
+            .send()
+            .await?;
+        let later = platform
+            .harvest(&input("tworunslater", &accounts[..1]))
+            .await?;
+        check_outcome(&later, Outcome::Complete);
+        let mail = platform.mail_of("tworunslater").await?;
+        for part in [&mail.text, &mail.html] {
+            for said in ["Since run tworunsleft", "1 bucket is new", "two-runs-new"] {
+                assert!(part.contains(said), "{said} is not in {part}");
+            }
+        }
         Ok(())
     });
 }
