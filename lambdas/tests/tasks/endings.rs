@@ -44,6 +44,7 @@ pub(crate) fn summary_script() -> Vec<Line> {
             items(&[query(QueryState::Succeeded), second]),
         ),
         (TOTALS, Reply::Bytes(totals)),
+        ("Query runs", items(&[the_run()])),
         (
             "PUT@us-east-1 consolidated/reports/nightly/summary.json",
             done(),
@@ -60,6 +61,12 @@ pub(crate) fn summary_script() -> Vec<Line> {
         ("UpdateItem run", done()),
         (MAIL, Reply::Json(json!({ "MessageId": "m-1" }))),
     ]
+}
+
+/// The reply to the nth request of a name, counted from 0.
+fn reply<'a>(script: &'a mut [Line], name: &str, nth: usize) -> &'a mut Reply {
+    let mut named = script.iter_mut().filter(|(other, _)| *other == name);
+    &mut named.nth(nth).expect("the script has it").1
 }
 
 async fn summarise(
@@ -121,8 +128,8 @@ async fn the_summary_is_stored_and_sent_once_it_is_claimed() {
 #[tokio::test]
 async fn a_claim_that_is_lost_sends_no_second_mail() {
     let mut script = summary_script();
-    script[11].1 = condition_failed();
-    script.pop();
+    *reply(&mut script, "UpdateItem run", 1) = condition_failed();
+    script.retain(|(name, _)| *name != MAIL);
     let (aws, answer) = summarise(script, summary_payload()).await;
     assert_eq!(answer.unwrap().outcome, Outcome::Complete);
     assert!(aws.calls(MAIL).is_empty());
@@ -131,7 +138,8 @@ async fn a_claim_that_is_lost_sends_no_second_mail() {
 #[tokio::test]
 async fn a_mail_that_ses_rejects_is_recorded_and_the_claim_released() {
     let mut script = summary_script();
-    script[12].1 = error_with(400, "MessageRejected", "Email address is not verified");
+    *reply(&mut script, MAIL, 0) =
+        error_with(400, "MessageRejected", "Email address is not verified");
     script.extend([("UpdateItem run", done()), ("UpdateItem run", done())]);
     let (aws, answer) = summarise(script, summary_payload()).await;
     assert_eq!(answer.unwrap().outcome, Outcome::Complete);
@@ -147,7 +155,7 @@ async fn a_mail_that_ses_rejects_is_recorded_and_the_claim_released() {
 #[tokio::test]
 async fn a_throttled_mail_is_sent_by_the_next_attempt() {
     let mut script = summary_script();
-    script[12].1 = error(429, "TooManyRequestsException");
+    *reply(&mut script, MAIL, 0) = error(429, "TooManyRequestsException");
     script.push(("UpdateItem run", done()));
     let (aws, answer) = summarise(script, summary_payload()).await;
     assert_eq!(answer.unwrap_err().name(), "Throttled");
@@ -162,8 +170,8 @@ async fn a_failure_is_recorded_first_and_told() {
         cause: "1 of 2 Regions did not deliver".into(),
     });
     let mut script = summary_script();
-    script[0].1 = item(&failed);
-    script[6].1 = error(404, "NoSuchKey");
+    *reply(&mut script, "GetItem run", 0) = item(&failed);
+    *reply(&mut script, TOTALS, 0) = error(404, "NoSuchKey");
     script.insert(0, ("UpdateItem run", done()));
     let payload = json!({ "run_id": "nightly", "failure": {
         "error": "SmokeTestFailed", "cause": "1 of 2 Regions did not deliver",
@@ -184,10 +192,40 @@ async fn a_failure_is_recorded_first_and_told() {
 #[tokio::test]
 async fn a_bucket_without_its_report_makes_the_run_partial() {
     let mut script = summary_script();
-    script[3].1 = items(&[finished("photos"), in_progress("late")]);
+    *reply(&mut script, "Query bucket#", 0) = items(&[finished("photos"), in_progress("late")]);
     let (aws, answer) = summarise(script, summary_payload()).await;
     assert_eq!(answer.unwrap().outcome, Outcome::Partial);
     assert_eq!(aws.calls("UpdateItem run")[0].value(":outcome"), "partial");
+}
+
+#[tokio::test]
+async fn what_changed_since_the_run_before_is_told() {
+    let mut before = recorded("weekly");
+    before.started_at = "2025-01-01T00:00:00Z".parse().unwrap();
+    before.outcome = Some(Outcome::Complete);
+    let mut script = summary_script();
+    *reply(&mut script, "Query runs", 0) = items(&[the_run(), before]);
+    let read = Account {
+        account: account(MEMBER),
+        reason: None,
+    };
+    script.extend([
+        ("Query weekly:account#", items(&[read])),
+        ("Query weekly:destination#", items::<Value>(&[])),
+        (
+            "Query weekly:bucket#",
+            items(&[finished("photos"), finished("retired")]),
+        ),
+        ("Query weekly:left_out#", items::<Value>(&[])),
+        ("Query weekly:query#", items::<Value>(&[])),
+    ]);
+    let (aws, answer) = summarise(script, summary_payload()).await;
+    answer.unwrap();
+    let text = aws.call(MAIL).text();
+    assert!(
+        text.contains("Since run weekly (2025-01-01): 1 bucket is gone."),
+        "{text}"
+    );
 }
 
 // --- close-run ---------------------------------------------------------------------------------
@@ -515,7 +553,7 @@ async fn a_named_run_has_one_turn_whatever_its_execution_does() {
     first.extend([
         ("GetItem run", item(&the_run())),
         ("UpdateItem run", done()),
-        ("DescribeExecution", execution("RUNNING")),
+        ("DescribeExecution first", execution("RUNNING")),
         ("Query destination#", items(&[destination()])),
     ]);
     let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": null });

@@ -403,7 +403,7 @@ fn children_of_distributed_maps_read_no_variable_of_the_machine() {
 
 #[test]
 fn every_failure_of_the_harvester_is_told_and_cleaned_up() {
-    let [harvester, _] = machines();
+    let [harvester, cleanup] = machines();
     let scope = harvester.scopes().remove(0);
     for (name, state) in &scope.states {
         let path = state["Catch"]
@@ -415,14 +415,23 @@ fn every_failure_of_the_harvester_is_told_and_cleaned_up() {
         let expected = match name.as_str() {
             // Nothing is there yet.
             "Initialize" => "Refuse the run",
-            "Send summary" => "Clean up",
             "Clean up" => "Did the run succeed?",
-            _ => "Send summary",
+            _ => "Clean up",
         };
         assert_eq!(next, expected, "{name}");
     }
+    // Cleanup tells the recipients of it.
+    let input = &scope.states["Clean up"]["Arguments"]["Input"];
+    assert_eq!(input["failure"], "{% $failure %}");
     assert_eq!(scope.states["Send summary"]["Next"], "Clean up");
     assert_eq!(scope.states["Clean up"]["Next"], "Did the run succeed?");
+    let scope = cleanup.scopes().remove(0);
+    let told = &scope.states["Are the recipients told?"]["Choices"][0];
+    assert_eq!(told["Next"], "Send summary");
+    for before in ["Is the run clean?", "Close run"] {
+        let ways = scope.states[before].to_string();
+        assert!(ways.contains("Are the recipients told?"), "{before}");
+    }
 }
 
 #[test]
