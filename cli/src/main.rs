@@ -8,6 +8,7 @@ mod local;
 mod output;
 mod platform;
 mod progress;
+mod report;
 mod run;
 mod run_input;
 mod trouble;
@@ -20,6 +21,7 @@ use arguments::{Arguments, Noun};
 async fn main() -> std::process::ExitCode {
     let done = match Arguments::parse().noun {
         Noun::Run(arguments) => run::run(arguments).await,
+        Noun::Report(arguments) => report::report(arguments).await,
         Noun::Inventory(arguments) => inventory::inventory(arguments).await,
         Noun::Local(arguments) => local::local(arguments).await,
     };
