@@ -262,7 +262,11 @@ fn figures(summary: &Summary) -> Vec<Value> {
         figure("versions", optional(contents.versions)),
         figure("delete markers", optional(contents.delete_markers)),
         of(
-            "buckets covered",
+            if summary.is_smoke_test {
+                "Regions covered"
+            } else {
+                "buckets covered"
+            },
             summary.source_buckets.saturating_sub(not_covered),
             summary.source_buckets,
         ),
@@ -289,12 +293,14 @@ fn notes(summary: &Summary) -> Vec<String> {
 }
 
 fn covered(summary: &Summary) -> String {
-    if summary.source_buckets == 0 {
-        return "no source buckets".to_owned();
-    }
+    let what = match (summary.is_smoke_test, summary.source_buckets) {
+        (true, _) => "Regions",
+        (false, 0) => return "no source buckets".to_owned(),
+        (false, _) => "buckets",
+    };
     let not_covered = summary.not_covered.len() as u64;
     format!(
-        "{} of {} buckets",
+        "{} of {} {what}",
         number(summary.source_buckets.saturating_sub(not_covered)),
         number(summary.source_buckets)
     )
