@@ -174,6 +174,7 @@ fn every_field_of_the_run_input_is_explained() {
         "athena_queries[].name",
         "athena_queries[].query",
         "athena_queries[].catalog",
+        "athena_queries[].parameters",
         "existing_inventories[].bucket",
         "existing_inventories[].manifest",
     ];
@@ -198,7 +199,7 @@ fn every_query_of_the_catalogue_is_listed_with_what_it_tells() {
     assert!(!catalogue::all().is_empty());
     for query in catalogue::all() {
         let row = format!(
-            "| `{}` | {} | {} |",
+            "| `{}` | {} | {} | ",
             query.id,
             query.tells,
             query.counts.as_str()
