@@ -1,0 +1,6 @@
+//! The catalogue of queries: what each answers, and the files that are made of it.
+//!
+//! Needs the Python of the embedded AWS, which is made on first use, and no AWS.
+
+/// Answers, in DuckDB, to rows whose answer was found by hand.
+mod answers;
