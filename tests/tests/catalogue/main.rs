@@ -4,3 +4,7 @@
 
 /// Answers, in DuckDB, to rows whose answer was found by hand.
 mod answers;
+/// Files of the repository that are made of others.
+mod generated;
+/// `cfn/saved-queries.yaml`.
+mod saved_queries;
