@@ -4,6 +4,8 @@
 
 /// Answers, in DuckDB, to rows whose answer was found by hand.
 mod answers;
+/// `docs/analysis-techniques.md`, and the table in `docs/run-input.md`.
+mod documents;
 /// Files of the repository that are made of others.
 mod generated;
 /// `cfn/saved-queries.yaml`.
