@@ -33,6 +33,7 @@ pub(crate) enum Noun {
     Run(RunArguments),
     Report(PageArguments),
     Inventory(InventoryArguments),
+    Queries(QueriesArguments),
     Local(LocalArguments),
 }
 
@@ -203,6 +204,32 @@ impl fmt::Display for PlaceArgument {
     }
 }
 
+/// Shows the catalogue: queries over a snapshot that a run input can name.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct QueriesArguments {
+    #[command(subcommand)]
+    pub(crate) verb: QueriesVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum QueriesVerb {
+    /// List the queries of the catalogue with their parameters
+    List {
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show what a query tells, what to do about it, its parameters and its SQL
+    Show {
+        /// The query
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+}
+
 /// Runs the platform on this machine, on an embedded AWS, without an AWS account.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -350,6 +377,7 @@ mod tests {
                 ErrorKind::MissingRequiredArgument,
             ),
             ("inventory verify a --threads 0", ErrorKind::ValueValidation),
+            ("queries show", ErrorKind::MissingRequiredArgument),
             ("local side", ErrorKind::InvalidSubcommand),
             ("local", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("local serve-inventory", ErrorKind::MissingRequiredArgument),

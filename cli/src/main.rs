@@ -1,5 +1,5 @@
-//! The command `s3insights`: starts the machines of the platform and reads what they record, and
-//! consolidates reports without it. It decides nothing about a run.
+//! The command `s3insights`: starts the machines of the platform and reads what they record,
+//! consolidates reports without it, and shows the catalogue of queries. It decides nothing about a run.
 
 mod arguments;
 mod exit;
@@ -8,6 +8,7 @@ mod local;
 mod output;
 mod platform;
 mod progress;
+mod queries;
 mod report;
 mod run;
 mod run_input;
@@ -23,6 +24,7 @@ async fn main() -> std::process::ExitCode {
         Noun::Run(arguments) => run::run(arguments).await,
         Noun::Report(arguments) => report::report(arguments).await,
         Noun::Inventory(arguments) => inventory::inventory(arguments).await,
+        Noun::Queries(arguments) => queries::queries(arguments),
         Noun::Local(arguments) => local::local(arguments).await,
     };
     done.unwrap_or_else(|error| trouble::report(&error)).into()

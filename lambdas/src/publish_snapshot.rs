@@ -11,6 +11,7 @@ use futures::{StreamExt, TryStreamExt};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Partition};
+use shared::catalogue::{Now, Table};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::input::QueryInput;
@@ -203,26 +204,38 @@ async fn make_table(
 
 async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskError> {
     let runs = platform.runs();
-    let table = catalogue::table_reference(
-        &run.input.athena_database_name,
-        &run.input.athena_table_name,
-    );
+    let table = Table {
+        database: &run.input.athena_database_name,
+        table: &run.input.athena_table_name,
+    };
+    // Ages are relative to the start of the run, so that its results can be had again.
+    let now = Now::At(run.started_at);
     let known = runs.queries(&run.run_id).await?;
     for (number, query) in (0..).zip(&run.input.athena_queries) {
         if known.iter().any(|known| known.number == number) {
             continue;
         }
-        let (name, tells, severity, template) = match query {
-            QueryInput::Sql { name, query } => (name.clone(), None, None, query.as_str()),
-            QueryInput::Catalog { catalog } => {
+        let (name, tells, severity, sql) = match query {
+            QueryInput::Sql { name, query } => {
+                (name.clone(), None, None, catalogue::resolve(query, table))
+            }
+            QueryInput::Catalog {
+                catalog,
+                parameters,
+            } => {
                 let query = catalogue::find(catalog).ok_or_else(|| {
                     TaskError::Internal(format!("query {catalog} left the catalogue"))
                 })?;
+                let arguments = query.arguments(parameters).map_err(|problems| {
+                    TaskError::Internal(format!(
+                        "query {catalog} takes other arguments now: {problems:?}"
+                    ))
+                })?;
                 (
-                    query.title.to_owned(),
+                    query.title_with(&arguments),
                     Some(query.tells.to_owned()),
                     Some(query.severity),
-                    query.sql,
+                    query.sql_over(table, now, &arguments),
                 )
             }
         };
@@ -231,7 +244,7 @@ async fn prepare_queries(platform: &Platform, run: &Run) -> Result<usize, TaskEr
             name,
             tells,
             severity,
-            sql: catalogue::resolve(template, &table),
+            sql,
             state: QueryState::Waiting,
             execution_id: None,
             rows: None,

@@ -79,12 +79,8 @@ impl StartOptions {
     /// Free ports, the shared virtual environment of this repository, waits at a twentieth.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         let root = root.into();
-        let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent();
         // A binary that was moved away from its repository keeps everything under the root.
-        let python_folder = match repository {
-            Some(repository) if repository.is_dir() => repository.join(".local"),
-            _ => root.clone(),
-        };
+        let python_folder = shared_python_folder().unwrap_or_else(|| root.clone());
         Self {
             root,
             python_folder,
@@ -95,6 +91,19 @@ impl StartOptions {
             report_delay: Duration::from_secs(1),
         }
     }
+}
+
+/// Folder of the virtual environment of this repository; `None` where there is no repository.
+fn shared_python_folder() -> Option<PathBuf> {
+    let repository = Path::new(env!("CARGO_MANIFEST_DIR")).parent()?;
+    repository.is_dir().then(|| repository.join(".local"))
+}
+
+/// The Python of the virtual environment of this repository, which is made when absent: with what
+/// the embedded AWS answers queries with, DuckDB, and with sqlglot.
+pub fn python(progress: impl Fn(&str)) -> Result<PathBuf> {
+    let folder = shared_python_folder().context("the repository is not where it was")?;
+    python::ensure(&folder, &progress)
 }
 
 /// What is written down about a detached embedded AWS, in `state.json` under its root.

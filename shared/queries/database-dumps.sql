@@ -1,5 +1,5 @@
 -- id: database-dumps
--- title: Database dumps
+-- title: Database dumps and backups
 -- tells: Which objects are named like dumps, backups or files of databases.
 -- do: Delete forgotten ones, give the others a lifecycle rule, and treat their buckets as holding the data of the database.
 -- severity: high

@@ -6,7 +6,7 @@
 -- counts: current objects
 SELECT account, region, bucketname, top_prefix, extension,
        count(*) AS objects,
-       sum(size) AS bytes,
+       coalesce(sum(size), 0) AS bytes,
        max(last_modified_date) AS newest
 FROM {ATHENA_TABLE}
 WHERE category = 'executable'

@@ -7,9 +7,9 @@
 SELECT account, region, bucketname,
        coalesce(nullif(upper(replication_status), ''), 'NONE') AS replication,
        count(*) AS objects,
-       sum(size) AS bytes
+       coalesce(sum(size), 0) AS bytes
 FROM {ATHENA_TABLE}
-WHERE coalesce(upper(replication_status), '') NOT IN ('COMPLETED', 'REPLICA')
+WHERE coalesce(upper(replication_status), '') NOT IN ('COMPLETE', 'COMPLETED', 'REPLICA')
   AND coalesce(is_latest, TRUE)
   AND NOT coalesce(is_delete_marker, FALSE)
 GROUP BY account, region, bucketname, coalesce(nullif(upper(replication_status), ''), 'NONE')

@@ -7,7 +7,7 @@
 SELECT account, region, bucketname,
        coalesce(nullif(upper(encryption_status), ''), 'NOT REPORTED') AS encryption,
        count(*) AS objects,
-       sum(size) AS bytes,
+       coalesce(sum(size), 0) AS bytes,
        min(last_modified_date) AS oldest,
        max(last_modified_date) AS newest
 FROM {ATHENA_TABLE}

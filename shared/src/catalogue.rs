@@ -1,14 +1,29 @@
 //! The catalogue: queries that come with the platform and can be named in a run input.
 //!
-//! Each is a file `queries/<id>.sql` whose first lines are a header of comments. The SQL keeps to
-//! what Athena and DuckDB both run, since the embedded AWS answers queries with DuckDB.
+//! Each is a file `queries/<id>.sql` whose first lines are a header of comments:
+//!
+//! | Line | Holds |
+//! |---|---|
+//! | `-- id: …` | [`Query::id`], the name of the file |
+//! | `-- title: …` | [`Query::title`] |
+//! | `-- tells: …` | [`Query::tells`] |
+//! | `-- do: …` | [`Query::action`] |
+//! | `-- severity: …` | [`Severity`] |
+//! | `-- counts: …` | [`Counts`] |
+//! | `-- parameter: <name> (<kind>, <default>): …` | a [`Parameter`]; any number of such lines |
+//!
+//! The SQL keeps to what Athena and DuckDB both run, since the embedded AWS answers queries with
+//! DuckDB. Its placeholders are put in by [`Query::sql_over`].
+
+mod arguments;
+mod sql;
 
 use std::sync::LazyLock;
 
 use serde::{Deserialize, Serialize};
 
-/// What stands for the snapshot table in the SQL of a query.
-pub const TABLE_PLACEHOLDER: &str = "{ATHENA_TABLE}";
+pub use self::arguments::{Arguments, Given, Kind, Parameter};
+pub use self::sql::{Now, TABLE_PLACEHOLDER, Table, resolve};
 
 /// Which rows of the snapshot a query counts.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,6 +73,34 @@ impl Severity {
     }
 }
 
+/// What a query is for; readers find the queries of one purpose together.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Topic {
+    /// Things that should not be where they are.
+    Exposure,
+    /// Encryption, copies, locks, owners.
+    Protection,
+    /// Bytes that need not be paid for.
+    Cost,
+    /// What there is.
+    Overview,
+}
+
+impl Topic {
+    /// All topics in the order of [`all`].
+    pub const ALL: [Self; 4] = [Self::Exposure, Self::Protection, Self::Cost, Self::Overview];
+
+    /// Its heading.
+    pub const fn title(self) -> &'static str {
+        match self {
+            Self::Exposure => "What should not be there",
+            Self::Protection => "What is not protected",
+            Self::Cost => "What costs more than it must",
+            Self::Overview => "What there is",
+        }
+    }
+}
+
 /// A query of the catalogue.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Query {
@@ -73,7 +116,11 @@ pub struct Query {
     pub severity: Severity,
     /// Which rows it counts.
     pub counts: Counts,
-    /// The SQL with [`TABLE_PLACEHOLDER`], without header and final semicolon.
+    /// What it is for.
+    pub topic: Topic,
+    /// What may be asked for otherwise than by default.
+    pub parameters: Vec<Parameter>,
+    /// The SQL with its placeholders, without header and final semicolon.
     pub sql: &'static str,
 }
 
@@ -82,8 +129,8 @@ pub fn all() -> &'static [Query] {
     static QUERIES: LazyLock<Vec<Query>> = LazyLock::new(|| {
         FILES
             .iter()
-            .map(|(id, text)| {
-                parse(text).unwrap_or_else(|problem| panic!("queries/{id}.sql: {problem}"))
+            .map(|(topic, id, text)| {
+                parse(*topic, text).unwrap_or_else(|problem| panic!("queries/{id}.sql: {problem}"))
             })
             .collect()
     });
@@ -95,60 +142,86 @@ pub fn find(id: &str) -> Option<&'static Query> {
     all().iter().find(|query| query.id == id)
 }
 
-/// The SQL to run: every [`TABLE_PLACEHOLDER`] replaced by `table`, see [`table_reference`].
-///
-/// Text is replaced wherever it stands, also in comments and quotes, as the predecessor did.
-pub fn resolve(sql_template: &str, table: &str) -> String {
-    sql_template.replace(TABLE_PLACEHOLDER, table)
-}
+impl Query {
+    /// The parameter of that name, or `None` if it has none.
+    pub fn parameter(&self, name: &str) -> Option<&Parameter> {
+        self.parameters
+            .iter()
+            .find(|parameter| parameter.name == name)
+    }
 
-/// A table as SQL names it: `"database"."table"`.
-pub fn table_reference(database: &str, table: &str) -> String {
-    let quoted = |name: &str| format!("\"{}\"", name.replace('"', "\"\""));
-    format!("{}.{}", quoted(database), quoted(table))
+    /// What the summary calls it when it is asked with these arguments: those that are not the
+    /// default belong to its title.
+    pub fn title_with(&self, arguments: &Arguments) -> String {
+        let asked: Vec<String> = self
+            .parameters
+            .iter()
+            .zip(arguments.texts())
+            .filter(|(parameter, text)| *text != parameter.default)
+            .map(|(parameter, text)| format!("{} = {text}", parameter.name))
+            .collect();
+        if asked.is_empty() {
+            self.title.to_owned()
+        } else {
+            format!("{} ({})", self.title, asked.join(", "))
+        }
+    }
 }
 
 macro_rules! files {
-    ($($id:literal),* $(,)?) => {
-        [$(($id, include_str!(concat!("../queries/", $id, ".sql")))),*]
+    ($($topic:ident: $($id:literal),+;)+) => {
+        &[$($((Topic::$topic, $id, include_str!(concat!("../queries/", $id, ".sql"))),)+)+]
     };
 }
 
-const FILES: [(&str, &str); 10] = files![
-    "secrets",
-    "terraform-state",
-    "database-dumps",
-    "unencrypted-objects",
-    "executables",
-    "storage-by-bucket",
-    "noncurrent-versions",
-    "duplicates",
-    "large-objects",
-    "not-replicated",
+const FILES: &[(Topic, &str, &str)] = files![
+    Exposure:
+        "secrets",
+        "terraform-state",
+        "public-grants",
+        "public-website-content",
+        "known-bad-hashes",
+        "database-dumps",
+        "banned-content",
+        "executables",
+        "source-code",
+        "office-documents";
+    Protection:
+        "unencrypted-objects",
+        "encryption-by-bucket",
+        "not-replicated",
+        "backup-comparison",
+        "object-lock-coverage",
+        "object-owners",
+        "expiring-objects";
+    Cost:
+        "noncurrent-versions",
+        "storage-class-by-age",
+        "duplicates",
+        "large-objects",
+        "stale-buckets",
+        "stale-prefixes",
+        "small-infrequent-access";
+    Overview:
+        "storage-by-bucket",
+        "objects-by-month",
+        "ages",
+        "sizes",
+        "extensions";
 ];
 
-fn parse(text: &'static str) -> Result<Query, String> {
-    let mut rest = text;
-    let mut header = |name: &str| {
-        let (line, after) = rest.split_once('\n').unwrap_or((rest, ""));
-        let value = line
-            .strip_prefix("-- ")
-            .and_then(|line| line.strip_prefix(name))
-            .and_then(|line| line.strip_prefix(": "))
-            .ok_or_else(|| format!("expected a line `-- {name}: …`, found `{line}`"))?;
-        rest = after;
-        Ok::<_, String>(value.trim())
-    };
-    let id = header("id")?;
-    let title = header("title")?;
-    let tells = header("tells")?;
-    let action = header("do")?;
-    let severity = header("severity")?;
+fn parse(topic: Topic, text: &'static str) -> Result<Query, String> {
+    let mut lines = Lines(text);
+    let id = lines.header("id")?;
+    let title = lines.header("title")?;
+    let tells = lines.header("tells")?;
+    let action = lines.header("do")?;
+    let severity = lines.header("severity")?;
     let severity = Severity::ALL
         .into_iter()
         .find(|known| known.as_str() == severity)
         .ok_or_else(|| format!("severity is none of high, medium, low, info: {severity}"))?;
-    let counts = match header("counts")? {
+    let counts = match lines.header("counts")? {
         "current objects" => Counts::CurrentObjects,
         "all versions" => Counts::AllVersions,
         other => {
@@ -157,6 +230,10 @@ fn parse(text: &'static str) -> Result<Query, String> {
             ));
         }
     };
+    let mut parameters = Vec::new();
+    while lines.0.starts_with("-- parameter: ") {
+        parameters.push(Parameter::parse(lines.header("parameter")?)?);
+    }
     Ok(Query {
         id,
         title,
@@ -164,130 +241,28 @@ fn parse(text: &'static str) -> Result<Query, String> {
         action,
         severity,
         counts,
-        sql: rest.trim().trim_end_matches(';'),
+        topic,
+        parameters,
+        sql: lines.0.trim().trim_end_matches(';'),
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use std::collections::BTreeSet;
-    use std::path::Path;
+/// What is left of a file.
+struct Lines(&'static str);
 
-    use super::*;
-    use crate::snapshot_schema::{COLUMNS, PARTITION_COLUMNS};
-
-    #[test]
-    fn ids_are_unique_and_equal_the_file_names() {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("queries");
-        let on_disk: BTreeSet<String> = std::fs::read_dir(folder)
-            .unwrap()
-            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
-            .collect();
-        let embedded: BTreeSet<String> = FILES.iter().map(|(id, _)| format!("{id}.sql")).collect();
-        assert_eq!(embedded, on_disk);
-        assert_eq!(embedded.len(), FILES.len());
-        for ((file, _), query) in FILES.iter().zip(all()) {
-            assert_eq!(*file, query.id);
-            assert_eq!(find(file), Some(query));
-        }
-        assert_eq!(find("nothing"), None);
-    }
-
-    #[test]
-    fn headers_are_complete_sentences() {
-        for query in all() {
-            for sentence in [query.tells, query.action] {
-                assert!(
-                    sentence.ends_with('.') && sentence.len() > 20,
-                    "{}: {sentence}",
-                    query.id
-                );
-            }
-            assert!(
-                !query.title.is_empty() && !query.title.ends_with('.'),
-                "{}",
-                query.id
-            );
-        }
-    }
-
-    #[test]
-    fn the_sql_is_one_read_only_statement_over_the_table() {
-        for Query { id, sql, .. } in all() {
-            assert!(sql.starts_with("SELECT "), "{id}");
-            assert_eq!(sql.matches(TABLE_PLACEHOLDER).count(), 1, "{id}");
-            assert!(!sql.contains([';', '\t']), "{id}");
-            assert!(!sql.contains("--"), "{id}: comments belong into the header");
-        }
-    }
-
-    #[test]
-    fn the_sql_keeps_to_what_athena_and_duckdb_share() {
-        // Aliases and functions that the queries use; whatever else is a word must be a column.
-        let words: BTreeSet<&str> = "and as asc by case count coalesce desc distinct else end false from group having in is \
-            limit max min not null nullif or order select sum then true upper when where athena_table \
-            objects bytes newest oldest encryption replication copies buckets first_bucket last_bucket \
-            bytes_wasted noncurrent_versions noncurrent_bytes delete_markers object_bytes versions version_bytes"
-            .split_whitespace()
-            .chain(COLUMNS.iter().map(|column| column.name))
-            .chain(PARTITION_COLUMNS)
-            .collect();
-        for Query { id, sql, .. } in all() {
-            let outside_quotes = sql
-                .split('\'')
-                .step_by(2)
-                .collect::<Vec<_>>()
-                .join(" ")
-                .to_lowercase();
-            for word in outside_quotes.split(|c: char| !c.is_ascii_alphanumeric() && c != '_') {
-                let is_number = word.bytes().all(|byte| byte.is_ascii_digit());
-                assert!(is_number || words.contains(word), "{id} uses `{word}`");
-            }
-            assert!(
-                !outside_quotes.replace("\"key\"", "").contains("key,"),
-                "{id}: quote the column `key`"
-            );
-        }
-    }
-
-    #[test]
-    fn current_objects_are_counted_as_the_header_says() {
-        for Query {
-            id, sql, counts, ..
-        } in all()
-        {
-            let filtered = sql.contains(
-                "AND coalesce(is_latest, TRUE)\n  AND NOT coalesce(is_delete_marker, FALSE)\n",
-            );
-            assert_eq!(filtered, *counts == Counts::CurrentObjects, "{id}");
-        }
-    }
-
-    #[test]
-    fn the_table_is_spliced_in_quoted() {
-        let table = table_reference("s3insights", "run_1");
-        assert_eq!(table, r#""s3insights"."run_1""#);
-        assert_eq!(table_reference(r#"a"b"#, "t"), r#""a""b"."t""#);
-        assert_eq!(
-            resolve("SELECT 1 FROM {ATHENA_TABLE} JOIN {ATHENA_TABLE}", &table),
-            r#"SELECT 1 FROM "s3insights"."run_1" JOIN "s3insights"."run_1""#
-        );
-        assert_eq!(resolve("SELECT 1", &table), "SELECT 1");
-    }
-
-    #[test]
-    fn a_header_out_of_order_is_named() {
-        assert_eq!(
-            parse("-- id: x\n-- tells: y\nSELECT 1").unwrap_err(),
-            "expected a line `-- title: …`, found `-- tells: y`"
-        );
-        for (end, is_sound) in [
-            ("-- severity: dire\n-- counts: all versions\n", false),
-            ("-- severity: low\n-- counts: all\n", false),
-            ("-- severity: low\n-- counts: all versions\n", true),
-        ] {
-            let text = format!("-- id: x\n-- title: t\n-- tells: y\n-- do: z\n{end}");
-            assert_eq!(parse(text.leak()).is_ok(), is_sound, "{end}");
-        }
+impl Lines {
+    /// The value of the next line, which has to be this one of the header.
+    fn header(&mut self, name: &str) -> Result<&'static str, String> {
+        let (line, after) = self.0.split_once('\n').unwrap_or((self.0, ""));
+        let value = line
+            .strip_prefix("-- ")
+            .and_then(|line| line.strip_prefix(name))
+            .and_then(|line| line.strip_prefix(": "))
+            .ok_or_else(|| format!("expected a line `-- {name}: …`, found `{line}`"))?;
+        self.0 = after;
+        Ok(value.trim())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
 pub use self::check::{Checked, FIELDS, Problem, Surroundings, check, describe, is_identifier};
+use crate::catalogue::Given;
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::manifest::ManifestUri;
 
@@ -80,8 +81,11 @@ pub struct ExistingInventory {
 pub enum QueryInput {
     /// A query of the catalogue by its id.
     Catalog {
-        /// The id, see `s3insights`' catalogue of queries.
+        /// The id, see [`crate::catalogue`].
         catalog: String,
+        /// Arguments that are not to be the default, checked when the input is.
+        #[serde(default, skip_serializing_if = "Given::is_empty")]
+        parameters: Given,
     },
     /// Trusted SQL; `{ATHENA_TABLE}` stands for the snapshot table.
     Sql {

@@ -452,8 +452,15 @@ fn queries_of(run: &Run, parts: &RunParts) -> Vec<Query> {
         }
         let (name, known) = match query {
             QueryInput::Sql { name, .. } => (name.clone(), None),
-            QueryInput::Catalog { catalog } => match catalogue::find(catalog) {
-                Some(query) => (query.title.to_owned(), Some(query)),
+            QueryInput::Catalog {
+                catalog,
+                parameters,
+            } => match catalogue::find(catalog) {
+                Some(query) => {
+                    let arguments = query.arguments(parameters);
+                    let arguments = arguments.unwrap_or_else(|_| query.defaults());
+                    (query.title_with(&arguments), Some(query))
+                }
                 None => (catalog.clone(), None),
             },
         };

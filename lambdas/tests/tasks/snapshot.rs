@@ -167,7 +167,14 @@ async fn the_snapshot_has_exactly_the_buckets_that_are_done() {
         sql.contains("inventory_nightly") && !sql.contains("{ATHENA_TABLE}"),
         "{sql}"
     );
-    assert!(aws.call("PutItem query#001").item()["tells"].is_string());
+    let second = aws.call("PutItem query#001").item();
+    assert_eq!(second["name"], "Stale buckets (days = 30)");
+    assert_eq!(second["severity"], "low");
+    assert!(second["tells"].is_string());
+    let sql = second["sql"].as_str().unwrap();
+    // The run started then.
+    let limit = "< TIMESTAMP '2026-03-01 00:00:00' - INTERVAL '30' DAY";
+    assert!(sql.contains(limit), "{sql}");
 }
 
 pub(crate) fn publish_again_script() -> Vec<Line> {

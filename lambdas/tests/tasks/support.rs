@@ -888,7 +888,7 @@ pub(crate) fn the_run() -> Run {
             "is_smoke_test": false,
             "athena_queries": [
                 { "name": "All", "query": "SELECT * FROM {ATHENA_TABLE}" },
-                { "catalog": "secrets" },
+                { "catalog": "stale-buckets", "parameters": { "days": 30 } },
             ],
             "sender_email_address": "platform@example.com",
             "recipient_email_addresses": ["a@example.com", "b@example.com"],

@@ -9,7 +9,7 @@ use super::{
     DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES, DEFAULT_STATUS_REFRESH_MINUTES, ExistingInventory,
     QueryInput, RunInput,
 };
-use crate::catalogue::{self, TABLE_PLACEHOLDER};
+use crate::catalogue::{self, Given, TABLE_PLACEHOLDER};
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::manifest::ManifestUri;
 
@@ -373,14 +373,14 @@ impl Check {
     }
 
     fn query(&mut self, element: &Value, path: &str) -> Option<QueryInput> {
-        const SHAPES: &str = "{\"name\": …, \"query\": …} or {\"catalog\": …}";
+        const SHAPES: &str = "{\"name\": …, \"query\": …} or {\"catalog\": …, \"parameters\": {…}}";
         let Value::Object(fields) = element else {
             self.problem(path, format!("must be {SHAPES}, found {}", kind(element)));
             return None;
         };
         for name in fields
             .keys()
-            .filter(|name| !["name", "query", "catalog"].contains(&name.as_str()))
+            .filter(|name| !["name", "query", "catalog", "parameters"].contains(&name.as_str()))
         {
             self.problem(
                 &format!("{path}.{name}"),
@@ -394,25 +394,35 @@ impl Check {
                     format!("has both catalog and query; a query is {SHAPES}"),
                 );
             }
-            let known = || {
-                catalogue::all()
-                    .iter()
-                    .map(|query| query.id)
-                    .collect::<Vec<_>>()
-                    .join(", ")
+            let mut parameters = self.parameters(fields.get("parameters"), path);
+            let Some(query) = catalog.as_str().and_then(catalogue::find) else {
+                let known: Vec<&str> = catalogue::all().iter().map(|query| query.id).collect();
+                self.problem(
+                    &format!("{path}.catalog"),
+                    format!(
+                        "{catalog} is not in the catalogue, which has {}",
+                        known.join(", ")
+                    ),
+                );
+                return None;
             };
-            return match catalog.as_str() {
-                Some(id) if catalogue::find(id).is_some() => Some(QueryInput::Catalog {
-                    catalog: id.to_owned(),
-                }),
-                _ => {
-                    self.problem(
-                        &format!("{path}.catalog"),
-                        format!("{catalog} is not in the catalogue, which has {}", known()),
-                    );
-                    None
-                }
-            };
+            for (name, message) in query.arguments(&parameters).err().unwrap_or_default() {
+                self.problem(&format!("{path}.parameters.{name}"), message);
+            }
+            parameters.retain(|_, value| !value.is_null());
+            return Some(QueryInput::Catalog {
+                catalog: query.id.to_owned(),
+                parameters,
+            });
+        }
+        if fields
+            .get("parameters")
+            .is_some_and(|value| !value.is_null())
+        {
+            self.problem(
+                &format!("{path}.parameters"),
+                "is for a query of the catalogue; SQL of your own has its values in it",
+            );
         }
         let mut part = |name: &str| match fields.get(name) {
             Some(Value::String(text)) if !text.trim().is_empty() => Some(text.clone()),
@@ -447,6 +457,24 @@ impl Check {
             });
         }
         Some(QueryInput::Sql { name, query })
+    }
+
+    /// Arguments of a query of the catalogue, not checked yet.
+    fn parameters(&mut self, value: Option<&Value>, query: &str) -> Given {
+        match value {
+            None | Some(Value::Null) => Given::new(),
+            Some(Value::Object(given)) => given.clone(),
+            Some(other) => {
+                self.problem(
+                    &format!("{query}.parameters"),
+                    format!(
+                        "must be an object such as {{\"days\": 30}}, found {}",
+                        kind(other)
+                    ),
+                );
+                Given::new()
+            }
+        }
     }
 
     fn sender(&mut self, fields: &Map<String, Value>) -> String {

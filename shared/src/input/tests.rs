@@ -104,6 +104,32 @@ fn what_is_stored_reads_back() {
 }
 
 #[test]
+fn arguments_of_a_query_are_kept_as_they_are_given() {
+    let input = run(&with(
+        "athena_queries",
+        json!([
+            {"catalog": "stale-buckets", "parameters": {"days": 30}},
+            {"catalog": "backup-comparison", "parameters": {"bucket": "photos", "backup": null}},
+            {"catalog": "secrets", "parameters": null},
+        ]),
+    ))
+    .unwrap()
+    .input;
+    let stored = serde_json::to_value(&input.athena_queries).unwrap();
+    assert_eq!(
+        stored,
+        json!([
+            {"catalog": "stale-buckets", "parameters": {"days": 30}},
+            {"catalog": "backup-comparison", "parameters": {"bucket": "photos"}},
+            // As it was before queries had parameters.
+            {"catalog": "secrets"},
+        ])
+    );
+    let read: Vec<QueryInput> = serde_json::from_value(stored).unwrap();
+    assert_eq!(read, input.athena_queries);
+}
+
+#[test]
 #[expect(
     clippy::too_many_lines,
     reason = "a table with a line for each mistake"
@@ -193,6 +219,46 @@ fn every_bad_field_is_answered_with_its_path() {
             with("athena_queries", json!([{"catalog": "nope"}])),
             "athena_queries[0].catalog",
             "not in the catalogue, which has",
+        ),
+        (
+            with(
+                "athena_queries",
+                json!([{"catalog": "stale-buckets", "parameters": {"days": "30"}}]),
+            ),
+            "athena_queries[0].parameters.days",
+            "must be a whole number of days from 1 to 36500, found \"30\"",
+        ),
+        (
+            with(
+                "athena_queries",
+                json!([{"catalog": "backup-comparison", "parameters": {"original": null}}]),
+            ),
+            "athena_queries[0].parameters.original",
+            "unknown parameter; backup-comparison has bucket, backup",
+        ),
+        (
+            with(
+                "athena_queries",
+                json!([{"catalog": "secrets", "parameters": {"days": 30}}]),
+            ),
+            "athena_queries[0].parameters.days",
+            "the query secrets has no parameters",
+        ),
+        (
+            with(
+                "athena_queries",
+                json!([{"catalog": "stale-buckets", "parameters": [30]}]),
+            ),
+            "athena_queries[0].parameters",
+            "must be an object such as {\"days\": 30}, found a list",
+        ),
+        (
+            with(
+                "athena_queries",
+                json!([{"name": "n", "query": "{ATHENA_TABLE}", "parameters": {}}]),
+            ),
+            "athena_queries[0].parameters",
+            "is for a query of the catalogue",
         ),
         (
             with("athena_queries", json!([{"name": "n"}])),

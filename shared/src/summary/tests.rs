@@ -310,6 +310,22 @@ fn a_failed_run() {
 }
 
 #[test]
+fn a_run_over_accounts_without_buckets() {
+    let mut run = run(false);
+    run.input.athena_queries.clear();
+    let parts = RunParts {
+        accounts: complete_parts().accounts,
+        ..RunParts::default()
+    };
+    let totals = Totals::default();
+    let summary = Summary::build(records(&run, &parts, Some(&totals)), &setting());
+    check(&summary);
+    assert_eq!(summary.outcome, Outcome::Complete);
+    insta::assert_snapshot!("empty.txt", summary.text());
+    insta::assert_snapshot!("empty.html", summary.html());
+}
+
+#[test]
 fn a_smoke_run() {
     let run = run(true);
     let buckets = run
@@ -338,6 +354,7 @@ fn a_smoke_run() {
         "S3Insights run nightly: smoke test passed"
     );
     insta::assert_snapshot!("smoke.txt", passed.text());
+    insta::assert_snapshot!("smoke.html", passed.html());
 
     parts.buckets[0].status = InventoryStatus::InProgress;
     let unproven = build(&run, &parts);

@@ -165,7 +165,7 @@ pub(crate) fn template(name: &str) -> Value {
     without_tags(&yaml)
 }
 
-/// All templates, by name.
+/// All templates that make resources of the platform, by name.
 pub(crate) fn templates() -> [(&'static str, Value); 3] {
     ["host", "inventory-destination", "member-account"].map(|name| (name, template(name)))
 }

@@ -251,6 +251,24 @@ fn existing_reports_are_read_where_the_parameter_names_their_buckets_and_nowhere
     assert_eq!(allowed, expected.collect());
 }
 
+/// The embedded Athena reads whatever it is asked to, so it cannot show what a query may read.
+#[test]
+fn a_query_reads_snapshots_lookup_tables_and_results_only() {
+    let host = template("host");
+    let role = &host["Resources"]["RunQueryRole"]["Properties"]["Policies"];
+    let read: BTreeSet<&str> = statements(role)
+        .into_iter()
+        .filter(|statement| {
+            one_or_many(&statement["Action"]).contains(&&Value::from("s3:GetObject"))
+        })
+        .flat_map(|statement| one_or_many(&statement["Resource"]))
+        .map(|resource| resource["Fn::Sub"].as_str().unwrap())
+        .collect();
+    let expected = ["inventory", "lookup", "query-results"]
+        .map(|prefix| format!("arn:${{AWS::Partition}}:s3:::${{ConsolidatedBucket}}/{prefix}/*"));
+    assert_eq!(read, expected.iter().map(String::as_str).collect());
+}
+
 #[test]
 fn only_the_tasks_that_need_it_delete() {
     let host = template("host");

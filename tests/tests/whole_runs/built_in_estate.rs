@@ -95,8 +95,8 @@ fn check_mail(mail: &Mail, ended: &Ended) {
         for said in [
             // A row of what was found, and where all of it is.
             "id_rsa",
-            "/query-results/",
-            "/index.html",
+            "query-results",
+            "index.html",
             CLOSED,
             &reason.code,
             "s3:PutInventoryConfiguration",
