@@ -81,3 +81,20 @@ fn show(file: &Path) -> Result<()> {
         .with_context(|| format!("starting {opener}"))?;
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_page_is_written_where_it_is_told_also_over_an_older_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("pages/nightly.html");
+        for page in ["a longer page", "a page"] {
+            write(&file, page.as_bytes()).unwrap();
+            assert_eq!(std::fs::read_to_string(&file).unwrap(), page);
+        }
+        let error = write(folder.path(), b"").unwrap_err();
+        assert!(error.to_string().starts_with("writing "), "{error}");
+    }
+}

@@ -884,6 +884,15 @@ fn totals(buckets: &[SourceBucket]) -> Totals {
                 .add(part(all, weight, weights, weight, weights));
         }
     }
+    // What the division left over.
+    let dated: u64 = totals.by_month.values().map(|tally| tally.versions).sum();
+    if let Some(mut last) = totals.by_month.last_entry() {
+        last.get_mut().versions += all.versions - dated;
+    }
+    let sized: u64 = totals.by_size.values().map(|tally| tally.versions).sum();
+    if let Some(mut first) = totals.by_size.first_entry() {
+        first.get_mut().versions += all.versions.saturating_sub(sized);
+    }
     totals
 }
 

@@ -56,7 +56,7 @@ pub(super) const LADDER: [Limits; 7] = [
         characters: 2_000,
         entries: 1_000,
         sample_rows: 10,
-        sample_characters: 301,
+        sample_characters: 300,
         code: 20_000,
     },
     Limits {
