@@ -36,8 +36,8 @@ pub struct Report<'a> {
 }
 
 impl Report<'_> {
-    /// The page. It is at most [`MAX_BYTES`] for 10,000 buckets: texts and samples are cut as much
-    /// as that takes, and the page says so; the buckets themselves are all there.
+    /// The page. It is at most [`MAX_BYTES`] for up to 10,000 buckets: texts and samples are cut as
+    /// much as that takes, and the page says so; the buckets themselves are all there.
     pub fn page(&self) -> String {
         render::page(self)
     }

@@ -28,8 +28,12 @@ use crate::summary::{
 use crate::top_prefixes::{MAX_PREFIXES, TopPrefixes};
 use crate::totals::{Tally, Totals};
 
-/// Longest page of a run over 10,000 buckets, in bytes.
+/// Longest page of a run over up to 10,000 buckets, in bytes.
 pub const MAX_BYTES: usize = 3_000_000;
+
+/// Beyond 10,000 buckets a page may grow with them: all of them are in it, and texts cut ever
+/// shorter would not make up for that.
+const MAX_BYTES_PER_BUCKET: usize = MAX_BYTES / 10_000;
 
 const TEMPLATE: &str = "page.html";
 const STYLE: &str = include_str!("page.css");
@@ -120,10 +124,11 @@ static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
 });
 
 pub(super) fn page(report: &Report<'_>) -> String {
+    let most = MAX_BYTES.max(report.buckets.len() * MAX_BYTES_PER_BUCKET);
     let mut rendered = String::new();
     for limits in LADDER {
         rendered = render(report, limits);
-        if rendered.len() <= MAX_BYTES {
+        if rendered.len() <= most {
             break;
         }
     }
