@@ -18,7 +18,7 @@ async function picture(file, name, viewport, work = async () => {}) {
 // From the top of one element to the end of another.
 const between = (page, first, last) => page.evaluate(([first, last]) => {
   const top = first ? document.querySelector(first).getBoundingClientRect().top + scrollY - 12 : 0;
-  const end = document.querySelector(last).getBoundingClientRect().bottom + scrollY + 12;
+  const end = document.querySelector(last).getBoundingClientRect().bottom + scrollY + 4;
   return { x: 0, y: top, width: innerWidth, height: end - top };
 }, [first, last]);
 
