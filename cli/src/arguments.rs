@@ -31,6 +31,7 @@ pub(crate) struct Arguments {
 #[derive(Debug, Subcommand)]
 pub(crate) enum Noun {
     Run(RunArguments),
+    Report(PageArguments),
     Inventory(InventoryArguments),
     Queries(QueriesArguments),
     Local(LocalArguments),
@@ -101,6 +102,31 @@ pub(crate) enum RunVerb {
         #[arg(long)]
         json: bool,
     },
+}
+
+/// Writes the report page of a run into a file: every bucket, what fills it, and what was found.
+///
+/// The page is the one that the run has stored. Of a run that goes on, or that was stopped before it
+/// stored one, it is made of what is on record now.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct PageArguments {
+    /// The run
+    pub(crate) run_id: RunId,
+    /// Stack that the platform was deployed as
+    #[arg(
+        long,
+        env = "S3INSIGHTS_STACK",
+        default_value = "s3insights",
+        value_name = "NAME"
+    )]
+    pub(crate) stack: String,
+    /// File to write; `s3insights-report-<RUN_ID>.html` in this folder when left out
+    #[arg(long, value_name = "FILE")]
+    pub(crate) out: Option<PathBuf>,
+    /// Open it in the browser
+    #[arg(long)]
+    pub(crate) open: bool,
 }
 
 /// Verifies inventory reports of S3 and consolidates them, without a deployed platform.
@@ -341,6 +367,8 @@ mod tests {
             ("run status", ErrorKind::MissingRequiredArgument),
             ("run status Not-A-Run", ErrorKind::ValueValidation),
             ("run cleanup ../x", ErrorKind::ValueValidation),
+            ("report", ErrorKind::MissingRequiredArgument),
+            ("report ../x", ErrorKind::ValueValidation),
             ("run list --colour", ErrorKind::UnknownArgument),
             ("inventory verify", ErrorKind::MissingRequiredArgument),
             ("inventory verify s3://UP/a", ErrorKind::ValueValidation),
@@ -357,6 +385,19 @@ mod tests {
         for (line, kind) in cases {
             assert_eq!(parse(line).map(|_| ()), Err(kind), "{line}");
         }
+    }
+
+    #[test]
+    fn a_report_is_of_a_run_and_goes_where_it_is_told() {
+        let Ok(Noun::Report(arguments)) =
+            parse("report nightly --stack prod --out a/b.html --open")
+        else {
+            panic!();
+        };
+        assert_eq!(arguments.run_id.as_str(), "nightly");
+        assert_eq!(arguments.stack, "prod");
+        assert_eq!(arguments.out, Some(PathBuf::from("a/b.html")));
+        assert!(arguments.open);
     }
 
     #[test]

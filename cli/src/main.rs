@@ -9,6 +9,7 @@ mod output;
 mod platform;
 mod progress;
 mod queries;
+mod report;
 mod run;
 mod run_input;
 mod trouble;
@@ -21,6 +22,7 @@ use arguments::{Arguments, Noun};
 async fn main() -> std::process::ExitCode {
     let done = match Arguments::parse().noun {
         Noun::Run(arguments) => run::run(arguments).await,
+        Noun::Report(arguments) => report::report(arguments).await,
         Noun::Inventory(arguments) => inventory::inventory(arguments).await,
         Noun::Queries(arguments) => queries::queries(arguments),
         Noun::Local(arguments) => local::local(arguments).await,

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
+use bytes::Bytes;
+use serde::de::DeserializeOwned;
 use shared::aws::{AwsError, Clients, Execution, RunTable};
 use shared::ids::BucketName;
 use shared::naming;
 use shared::run::Run;
 use shared::summary::{Records, Setting, Summary};
-use shared::totals::Totals;
 
 use crate::trouble::Trouble;
 
@@ -90,12 +91,7 @@ impl Platform {
     /// The summary of a run as of now.
     pub(crate) async fn summary(&self, run: &Run) -> Result<Summary> {
         let parts = self.runs().parts(&run.run_id).await?;
-        let key = naming::run_totals_key(&run.run_id);
-        let objects = self.clients.objects(&self.setting.host_region);
-        let totals = match objects.get(&self.setting.consolidated_bucket, &key).await? {
-            Some(body) => Some(serde_json::from_slice::<Totals>(&body)?),
-            None => None,
-        };
+        let totals = self.stored(&naming::run_totals_key(&run.run_id)).await?;
         let earlier = self.runs().earlier(run).await?;
         let records = Records {
             run,
@@ -104,5 +100,20 @@ impl Platform {
             earlier: earlier.as_ref().map(|(run, parts)| (run, parts)),
         };
         Ok(Summary::build(records, &self.setting))
+    }
+
+    /// An object of the consolidated bucket; `None` when there is none.
+    pub(crate) async fn object(&self, key: &str) -> Result<Option<Bytes>, AwsError> {
+        let objects = self.clients.objects(&self.setting.host_region);
+        objects.get(&self.setting.consolidated_bucket, key).await
+    }
+
+    /// A document of the consolidated bucket; `None` when there is none.
+    pub(crate) async fn stored<T: DeserializeOwned>(&self, key: &str) -> Result<Option<T>> {
+        let Some(body) = self.object(key).await? else {
+            return Ok(None);
+        };
+        let document = serde_json::from_slice(&body).with_context(|| format!("reading {key}"))?;
+        Ok(Some(document))
     }
 }

@@ -18,7 +18,7 @@ use shared::input::QueryInput;
 use shared::run::{Query, QueryState, Run, SourceBucket};
 use shared::status::InventoryStatus;
 use shared::totals::Totals;
-use shared::{catalogue, naming, protocol};
+use shared::{catalogue, naming, protocol, top_prefixes};
 
 use crate::Platform;
 
@@ -97,43 +97,61 @@ async fn delete_stray_rows(
     Ok(())
 }
 
+/// Adds up the totals of all files, and the top prefixes of the largest buckets. Files are taken in
+/// one order, the largest bucket first, so that the outcome is the same whenever this is repeated,
+/// and so that no more than one bucket's prefixes are held at a time.
 async fn merge_totals(
     platform: &Platform,
     run: &Run,
     buckets: &[SourceBucket],
 ) -> Result<(), TaskError> {
-    let objects = platform.consolidated();
-    let home = &platform.settings.consolidated_bucket;
-    let mut keys = Vec::new();
-    for bucket in buckets
-        .iter()
-        .filter(|bucket| bucket.status == InventoryStatus::Done)
-    {
-        let prefix = naming::file_totals_key(&run.run_id, &bucket.account, &bucket.bucket, "");
-        let prefix = prefix.trim_end_matches(".json");
-        keys.extend(objects.list(home, prefix).await?);
-    }
-    let (objects, home) = (&objects, home);
+    let (objects, home) = (
+        &platform.consolidated(),
+        &platform.settings.consolidated_bucket,
+    );
+    let is_done = |bucket: &&SourceBucket| bucket.status == InventoryStatus::Done;
+    let mut done: Vec<&SourceBucket> = buckets.iter().filter(is_done).collect();
+    top_prefixes::largest_first(&mut done);
+    let files: Vec<(usize, Vec<String>)> = futures::stream::iter(done.iter().enumerate())
+        .map(|(rank, bucket)| async move {
+            let prefix = naming::file_totals_key(&run.run_id, &bucket.account, &bucket.bucket, "");
+            let prefix = prefix.trim_end_matches(".json");
+            objects.list(home, prefix).await.map(|keys| (rank, keys))
+        })
+        .buffered(CONCURRENCY)
+        .try_collect()
+        .await?;
+    let keys = files
+        .into_iter()
+        .flat_map(|(rank, keys)| keys.into_iter().map(move |key| (rank, key)));
     let mut parts = futures::stream::iter(keys)
-        .map(|key| async move { objects.get(home, &key).await.map(|body| (key, body)) })
-        .buffer_unordered(CONCURRENCY);
+        .map(|(rank, key)| async move {
+            let body = objects.get(home, &key).await?;
+            Ok::<_, AwsError>((rank, key, body))
+        })
+        .buffered(CONCURRENCY);
     let mut totals = Totals::default();
-    while let Some((key, body)) = parts.try_next().await? {
+    let mut collector = top_prefixes::Collector::new(&done);
+    while let Some((rank, key, body)) = parts.try_next().await? {
         let body = body.unwrap_or_default();
         let part: Totals = serde_json::from_slice(&body)
             .map_err(|error| TaskError::Internal(format!("totals {key}: {error}")))?;
+        collector.add(rank, &part.by_top_prefix);
         totals.merge(part);
         totals.compact();
     }
+    let prefixes = collector.finish();
+    store(platform, &naming::run_totals_key(&run.run_id), &totals).await?;
+    store(platform, &naming::top_prefixes_key(&run.run_id), &prefixes).await
+}
+
+async fn store(platform: &Platform, key: &str, document: &impl Serialize) -> Result<(), TaskError> {
     let body =
-        serde_json::to_vec(&totals).map_err(|error| TaskError::Internal(error.to_string()))?;
-    objects
-        .put(
-            home,
-            &naming::run_totals_key(&run.run_id),
-            "application/json",
-            Bytes::from(body),
-        )
+        serde_json::to_vec(document).map_err(|error| TaskError::Internal(error.to_string()))?;
+    let home = &platform.settings.consolidated_bucket;
+    platform
+        .consolidated()
+        .put(home, key, "application/json", Bytes::from(body))
         .await?;
     Ok(())
 }

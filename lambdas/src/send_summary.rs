@@ -6,11 +6,13 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use jiff::Timestamp;
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Mail};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::naming;
+use shared::report::Report;
 use shared::run::{Failure, Outcome, Run};
 use shared::summary::{Records, Setting, Summary};
 use shared::totals::Totals;
@@ -46,7 +48,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     }
     let run = platform.run(&input.run_id).await?;
     let parts = runs.parts(&run.run_id).await?;
-    let totals = totals(&platform, &run).await?;
+    let totals: Option<Totals> = stored(&platform, &naming::run_totals_key(&run.run_id)).await?;
+    let top_prefixes = stored(&platform, &naming::top_prefixes_key(&run.run_id)).await?;
     let setting = Setting {
         host_region: platform.clients.region(),
         consolidated_bucket: platform.settings.consolidated_bucket.clone(),
@@ -60,7 +63,14 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         earlier: earlier.as_ref().map(|(run, parts)| (run, parts)),
     };
     let summary = Summary::build(records, &setting);
-    store(&platform, &run, &summary).await?;
+    let report = Report {
+        summary: &summary,
+        buckets: &parts.buckets,
+        totals: totals.as_ref(),
+        top_prefixes: top_prefixes.as_ref(),
+        as_of: None,
+    };
+    store(&platform, &run, &report).await?;
     runs.record_outcome(&run.run_id, summary.outcome).await?;
     send(&platform, &run, &summary).await?;
     tracing::info!(outcome = summary.outcome.name(), "summary ready");
@@ -69,36 +79,35 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     })
 }
 
-/// The totals of the snapshot; `None` when the run broke off before there was one.
-async fn totals(platform: &Platform, run: &Run) -> Result<Option<Totals>, TaskError> {
-    let key = naming::run_totals_key(&run.run_id);
+/// A document that publication left; `None` when the run broke off before.
+async fn stored<T: DeserializeOwned>(
+    platform: &Platform,
+    key: &str,
+) -> Result<Option<T>, TaskError> {
     let home = &platform.settings.consolidated_bucket;
-    let Some(body) = platform.consolidated().get(home, &key).await? else {
+    let Some(body) = platform.consolidated().get(home, key).await? else {
         return Ok(None);
     };
     serde_json::from_slice(&body)
         .map(Some)
-        .map_err(|error| TaskError::Internal(format!("totals {key}: {error}")))
+        .map_err(|error| TaskError::Internal(format!("{key}: {error}")))
 }
 
-async fn store(platform: &Platform, run: &Run, summary: &Summary) -> Result<(), TaskError> {
+async fn store(platform: &Platform, run: &Run, report: &Report<'_>) -> Result<(), TaskError> {
+    const HTML: &str = "text/html; charset=utf-8";
+    const TEXT: &str = "text/plain; charset=utf-8";
+    let summary = report.summary;
     let json =
         serde_json::to_vec(summary).map_err(|error| TaskError::Internal(error.to_string()))?;
-    let forms = [
-        ("json", "application/json", json),
-        (
-            "html",
-            "text/html; charset=utf-8",
-            summary.html().into_bytes(),
-        ),
-        (
-            "txt",
-            "text/plain; charset=utf-8",
-            summary.text().into_bytes(),
-        ),
+    let key = |form| naming::summary_key(&run.run_id, form);
+    let page = naming::report_key(&run.run_id);
+    let documents = [
+        (key("json"), "application/json", json),
+        (key("html"), HTML, summary.html().into_bytes()),
+        (key("txt"), TEXT, summary.text().into_bytes()),
+        (page, HTML, report.page().into_bytes()),
     ];
-    for (form, content_type, body) in forms {
-        let key = naming::summary_key(&run.run_id, form);
+    for (key, content_type, body) in documents {
         let home = &platform.settings.consolidated_bucket;
         platform
             .consolidated()

@@ -92,6 +92,11 @@ pub fn run_totals_key(run_id: &RunId) -> String {
     format!("{}totals.json", totals_prefix(run_id))
 }
 
+/// Top prefixes of the largest source buckets.
+pub fn top_prefixes_key(run_id: &RunId) -> String {
+    format!("{}top-prefixes.json", totals_prefix(run_id))
+}
+
 /// What the keys of a query's results begin with; `cfn/host.yaml` has the workgroup put them there.
 pub fn query_results_prefix(execution_id: &str) -> String {
     format!("query-results/{execution_id}")

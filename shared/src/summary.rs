@@ -34,6 +34,7 @@ pub use breakdowns::{Breakdowns, Part, Parts};
 pub use changes::{BucketChange, ChangeKind, Changes, earlier_run};
 pub use findings::QueryResult;
 pub use render::{MAX_BYTES, bytes, number, visible};
+pub(crate) use view::{cleanup as cleanup_told, headline, shortened};
 
 /// Where a run happened, as far as its records do not tell.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -215,7 +215,7 @@ impl Tally {
     }
 
     /// Each number as the larger of the two.
-    fn max(self, other: Self) -> Self {
+    pub(crate) fn max(self, other: Self) -> Self {
         self.zip(other, u64::max)
     }
 

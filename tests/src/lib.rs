@@ -5,6 +5,7 @@ mod checks;
 mod platform;
 mod queue;
 mod reports;
+mod sample_runs;
 mod synthetic;
 
 pub use checks::{
@@ -14,4 +15,5 @@ pub use checks::{
 pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
 pub use queue::NotificationQueue;
 pub use reports::{MadeReport, ReportsBucket};
+pub use sample_runs::{HOSTILE, HOSTILE_MARK, SampleRun};
 pub use synthetic::{Sums, SyntheticFile, SyntheticRows};

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
@@ -19,7 +19,7 @@ use crate::exit::Exit;
 use crate::platform::Platform;
 use crate::progress::Display;
 use crate::run::{self, RunStatus, interruptible, watch};
-use crate::{output, run_input};
+use crate::{output, report, run_input};
 
 /// What is to be made and run.
 #[derive(Debug)]
@@ -60,6 +60,8 @@ struct Harvest {
     buckets: Vec<Compared>,
     /// What took how long.
     seconds: Vec<Span>,
+    /// The report page, kept in the folder of the embedded AWS.
+    report: PathBuf,
 }
 
 /// A bucket as expected and as found.
@@ -110,7 +112,7 @@ pub(super) async fn run(root: &Path, plan: &Plan, keep: bool, json: bool) -> Res
                 .await?;
             aws
         };
-        let harvest = harvest(&aws, plan, spans).await;
+        let harvest = harvest(&aws, plan, spans, root).await;
         if !is_up && !keep {
             // Said to the end of it, and not left to the end of this process.
             aws.stop().await?;
@@ -169,7 +171,12 @@ fn addresses(input: &Value) -> Vec<String> {
 }
 
 /// Runs the Harvester; `None` when it refused the input, which has been told.
-async fn harvest(aws: &LocalAws, plan: &Plan, mut spans: Spans) -> Result<Option<Harvest>> {
+async fn harvest(
+    aws: &LocalAws,
+    plan: &Plan,
+    mut spans: Spans,
+    root: &Path,
+) -> Result<Option<Harvest>> {
     let platform = host::platform(aws).await?;
     let began = Instant::now();
     let machine = &platform.harvester;
@@ -187,6 +194,8 @@ async fn harvest(aws: &LocalAws, plan: &Plan, mut spans: Spans) -> Result<Option
     spans.add("run", began.elapsed());
     let status = RunStatus::load(&platform, run_id).await?;
     spans.add_states(&states(&platform, &status).await?, status.ended_at);
+    let file = root.join("reports").join(format!("{run_id}.html"));
+    report::write(&file, &report::page(&platform, run_id).await?)?;
     let parts = platform.runs().parts(run_id).await?;
     let buckets = if plan.input.is_some() || status.summary.is_smoke_test {
         Vec::new()
@@ -198,6 +207,7 @@ async fn harvest(aws: &LocalAws, plan: &Plan, mut spans: Spans) -> Result<Option
         run: status,
         buckets,
         seconds: spans.0,
+        report: file,
     }))
 }
 
@@ -260,6 +270,7 @@ impl Harvest {
         if self.as_expected.is_some() {
             output::note(&verdict(&self.buckets));
         }
+        output::note(&format!("report page: {}", self.report.display()));
         Ok(())
     }
 }

@@ -2,6 +2,7 @@ use lambdas::{close_run, find_leftovers, send_summary};
 use serde_json::{Value, json};
 use shared::error::TaskError;
 use shared::run::{Account, DestinationState, LeftOut, Outcome, QueryState, Run};
+use shared::top_prefixes::TopPrefixes;
 use shared::totals::Totals;
 
 use crate::support::{
@@ -13,6 +14,8 @@ use crate::support::{
 // --- send-summary ------------------------------------------------------------------------------
 
 const TOTALS: &str = "GET@us-east-1 consolidated/totals/nightly/totals.json";
+const PREFIXES: &str = "GET@us-east-1 consolidated/totals/nightly/top-prefixes.json";
+const PAGE: &str = "PUT@us-east-1 consolidated/reports/nightly/index.html";
 const MAIL: &str = "POST /v2/email/outbound-emails";
 
 pub(crate) fn summary_payload() -> Value {
@@ -33,6 +36,7 @@ pub(crate) fn summary_script() -> Vec<Line> {
     let mut second = query(QueryState::Succeeded);
     second.number = 1;
     let totals = serde_json::to_vec(&Totals::default()).expect("totals are JSON");
+    let prefixes = serde_json::to_vec(&TopPrefixes::default()).expect("top prefixes are JSON");
     vec![
         ("GetItem run", item(&the_run())),
         ("Query account#", items(&[read])),
@@ -45,6 +49,7 @@ pub(crate) fn summary_script() -> Vec<Line> {
         ),
         (TOTALS, Reply::Bytes(totals)),
         ("Query runs", items(&[the_run()])),
+        (PREFIXES, Reply::Bytes(prefixes)),
         (
             "PUT@us-east-1 consolidated/reports/nightly/summary.json",
             done(),
@@ -57,6 +62,7 @@ pub(crate) fn summary_script() -> Vec<Line> {
             "PUT@us-east-1 consolidated/reports/nightly/summary.txt",
             done(),
         ),
+        (PAGE, done()),
         ("UpdateItem run", done()),
         ("UpdateItem run", done()),
         (MAIL, Reply::Json(json!({ "MessageId": "m-1" }))),
@@ -112,6 +118,9 @@ async fn the_summary_is_stored_and_sent_once_it_is_claimed() {
         "PUT@us-east-1 consolidated/reports/nightly/summary.html",
         MAIL,
     );
+    aws.assert_order(PAGE, MAIL);
+    let page = aws.call(PAGE).text();
+    assert!(page.starts_with("<!doctype html>") && page.contains("photos"));
     let mail = aws.call(MAIL).json();
     assert_eq!(mail["FromEmailAddress"], "platform@example.com");
     assert_eq!(
@@ -172,6 +181,7 @@ async fn a_failure_is_recorded_first_and_told() {
     let mut script = summary_script();
     *reply(&mut script, "GetItem run", 0) = item(&failed);
     *reply(&mut script, TOTALS, 0) = error(404, "NoSuchKey");
+    *reply(&mut script, PREFIXES, 0) = error(404, "NoSuchKey");
     script.insert(0, ("UpdateItem run", done()));
     let payload = json!({ "run_id": "nightly", "failure": {
         "error": "SmokeTestFailed", "cause": "1 of 2 Regions did not deliver",

@@ -24,10 +24,13 @@ const LIST_MORE_TOTALS: &str = "GET@us-east-1 consolidated?list-type=2&\
     prefix=totals/nightly/111111111111/photos/&continuation-token=more";
 const DELETE_OBJECTS: &str = "POST@us-east-1 consolidated?delete";
 const PUT_TOTALS: &str = "PUT@us-east-1 consolidated/totals/nightly/totals.json";
+const PUT_PREFIXES: &str = "PUT@us-east-1 consolidated/totals/nightly/top-prefixes.json";
 
 fn totals(objects: u64) -> Reply {
     let mut totals = Totals::default();
     totals.all.objects = objects;
+    let tally = totals.all;
+    totals.by_top_prefix.add("home/", tally);
     Reply::Json(serde_json::to_value(totals).expect("totals are JSON"))
 }
 
@@ -71,6 +74,7 @@ pub(crate) fn publish_script() -> Vec<Line> {
         ("GET@us-east-1 consolidated/t1", stored(totals(2))),
         ("GET@us-east-1 consolidated/t2", stored(totals(3))),
         (PUT_TOTALS, done()),
+        (PUT_PREFIXES, done()),
         (
             "GetDatabase s3insights",
             error(400, "EntityNotFoundException"),
@@ -128,6 +132,12 @@ async fn the_snapshot_has_exactly_the_buckets_that_are_done() {
             .contains("<Key>stray.parquet</Key>")
     );
     assert_eq!(aws.call(PUT_TOTALS).json()["all"]["objects"], 5);
+    // Both files of the bucket, and nothing of buckets without any.
+    let prefixes = aws.call(PUT_PREFIXES).json();
+    assert_eq!(prefixes["buckets"].as_array().unwrap().len(), 1);
+    assert_eq!(prefixes["buckets"][0]["bucket"], "photos");
+    assert_eq!(prefixes["buckets"][0]["prefixes"][0]["prefix"], "home/");
+    assert_eq!(prefixes["buckets"][0]["prefixes"][0]["tally"]["objects"], 5);
 
     let table = aws.call("CreateTable s3insights.inventory_nightly").json()["TableInput"].clone();
     assert_eq!(table["TableType"], "EXTERNAL_TABLE");
@@ -181,6 +191,7 @@ pub(crate) fn publish_again_script() -> Vec<Line> {
         (LIST_TOTALS, keys(&["t1"])),
         ("GET@us-east-1 consolidated/t1", stored(totals(2))),
         (PUT_TOTALS, done()),
+        (PUT_PREFIXES, done()),
         (
             "GetDatabase s3insights",
             Reply::Json(json!({ "Database": { "Name": "s3insights" } })),
@@ -206,7 +217,7 @@ async fn publishing_again_leaves_everything_as_it_is() {
 #[tokio::test]
 async fn a_partition_that_was_not_made_is_not_overlooked() {
     let mut script = publish_again_script();
-    script[8].1 = Reply::Json(json!({ "Errors": [
+    script[9].1 = Reply::Json(json!({ "Errors": [
         { "ErrorDetail": { "ErrorCode": "AlreadyExistsException", "ErrorMessage": "is there" } },
         { "ErrorDetail": { "ErrorCode": "InternalServiceException", "ErrorMessage": "broke" } },
     ] }));
@@ -249,7 +260,7 @@ async fn partitions_go_out_a_hundred_at_a_time() {
 async fn a_table_of_somebody_else_is_not_touched() {
     let mut script = publish_again_script();
     script[1].1 = item(&the_run());
-    script.truncate(7);
+    script.truncate(8);
     script.push((
         "GetTable s3insights.inventory_nightly",
         Reply::Json(json!({ "Table": { "Name": "inventory_nightly" } })),

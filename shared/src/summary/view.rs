@@ -321,7 +321,7 @@ fn colour(outcome: Outcome) -> &'static str {
 }
 
 /// One sentence that says no more than is true.
-fn headline(summary: &Summary) -> String {
+pub(crate) fn headline(summary: &Summary) -> String {
     let shortfalls = summary.shortfalls().join(", ");
     let left_out = match summary.left_out.len() {
         0 => String::new(),
@@ -358,7 +358,7 @@ fn headline(summary: &Summary) -> String {
 }
 
 /// What became of what the run made for itself.
-fn cleanup(summary: &Summary) -> String {
+pub(crate) fn cleanup(summary: &Summary) -> String {
     let cleanup = &summary.cleanup;
     let (configurations, destinations) = (cleanup.configurations, cleanup.destinations);
     let configuration = |number| counted(number, "inventory configuration");
@@ -386,7 +386,7 @@ fn cleanup(summary: &Summary) -> String {
     format!("Cleanup follows: so far {removed}.")
 }
 
-fn shortened(text: &str, characters: usize) -> String {
+pub(crate) fn shortened(text: &str, characters: usize) -> String {
     match text.char_indices().nth(characters) {
         Some((end, _)) => format!("{}…", &text[..end]),
         None => text.to_owned(),

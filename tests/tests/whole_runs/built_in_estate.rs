@@ -1,11 +1,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
-use anyhow::{Result, ensure};
+use anyhow::{Context as _, Result, ensure};
 use local_aws::Mail;
 use local_aws::estate::{BUILT_IN, Bucket, Objects};
 use serde_json::json;
+use shared::ids::BucketName;
+use shared::naming;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
+use shared::top_prefixes::TopPrefixes;
 use tests::{
     Ended, Platform, check_done_buckets, check_outcome, leftovers, objects_under, snapshot_of, test,
 };
@@ -43,6 +46,7 @@ fn every_bucket_ends_as_it_must_and_every_row_is_there() {
         }
         let run_id = ended.run.run_id.as_str();
         check_mail(&platform.mail_of(run_id).await?, &ended);
+        check_page(platform, &ended).await?;
         check_repeated_cleanup(platform, &ended).await?;
         let accounts: Vec<&str> = estate.accounts.iter().map(|a| a.id.as_str()).collect();
         assert_eq!(leftovers(platform, run_id, &accounts).await?, [""; 0]);
@@ -104,6 +108,43 @@ fn check_mail(mail: &Mail, ended: &Ended) {
             assert!(part.contains(said), "{said} is not in {part}");
         }
     }
+}
+
+/// The report page has every source bucket, what was found, and the top prefixes of the buckets that
+/// are done.
+async fn check_page(platform: &Platform, ended: &Ended) -> Result<()> {
+    let home = BucketName::try_from(platform.output("ConsolidatedBucketName"))?;
+    let objects = platform.clients.objects(&platform.clients.region());
+    let stored = async |key: String| objects.get(&home, &key).await?.context(key);
+    let run_id = &ended.run.run_id;
+    let page = String::from_utf8(stored(naming::report_key(run_id)).await?.to_vec())?;
+    for bucket in &ended.parts.buckets {
+        assert!(page.contains(bucket.bucket.as_str()), "{}", bucket.bucket);
+    }
+    for said in ["partial", "id_rsa", "s3:PutInventoryConfiguration"] {
+        assert!(page.contains(said), "{said} is not in the page");
+    }
+    let prefixes = stored(naming::top_prefixes_key(run_id)).await?;
+    let prefixes: TopPrefixes = serde_json::from_slice(&prefixes)?;
+    let done = ended
+        .parts
+        .buckets
+        .iter()
+        .filter(|bucket| bucket.status == InventoryStatus::Done && bucket.objects > 0);
+    let mut of_buckets = 0;
+    for bucket in done {
+        let kept = prefixes
+            .buckets
+            .iter()
+            .find(|entry| entry.bucket == bucket.bucket)
+            .with_context(|| format!("no prefixes of {}", bucket.bucket))?;
+        let listed = kept.prefixes.iter().map(|entry| entry.tally.version_bytes);
+        let sum = listed.sum::<u64>() + kept.other.version_bytes;
+        assert_eq!(sum, bucket.bytes, "{}", bucket.bucket);
+        of_buckets += 1;
+    }
+    ensure!(of_buckets > 5, "only {of_buckets} buckets hold objects");
+    Ok(())
 }
 
 /// Cleanup of everything, once more: it succeeds and changes nothing.
