@@ -10,6 +10,8 @@ mod bad_inputs;
 mod bucket_fates;
 /// The built-in estate, end to end.
 mod built_in_estate;
+/// The whole catalogue of queries.
+mod catalogue;
 /// Inventory configurations go as soon as their report is there.
 mod configurations;
 /// Reports that have not come whole by the deadline.

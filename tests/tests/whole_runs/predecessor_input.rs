@@ -85,7 +85,7 @@ fn the_input_of_the_predecessor_starts_a_run_that_ends_well() {
         assert!(bytes.iter().any(|row| row == &logs), "{bytes:?}");
         let mail = platform.mail_of("predecessor").await?;
         assert!(mail.subject.ends_with("complete"), "{}", mail.subject);
-        let finding = "yours            26 rows  Objects of a bucket\n    - ";
+        let finding = "yours            26 rows  Objects of a bucket\n    key | size\n    - ";
         assert!(mail.text.contains(finding), "{}", mail.text);
         let accounts = ["450000000001", "450000000002"];
         let left = leftovers(platform, "predecessor", &accounts).await?;
