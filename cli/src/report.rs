@@ -28,7 +28,10 @@ pub(crate) async fn report(arguments: PageArguments) -> Result<Exit> {
     write(&file, &page)?;
     output::data(&file.display().to_string())?;
     if open && let Err(error) = show(&file) {
-        output::note(&format!("note: {} was not opened: {error:#}", file.display()));
+        output::note(&format!(
+            "note: {} was not opened: {error:#}",
+            file.display()
+        ));
     }
     Ok(Exit::Done)
 }
