@@ -74,10 +74,15 @@ impl SampleRun {
     pub fn complete() -> Result<Self> {
         let mut parts = estate()?;
         parts.queries = queries()?;
-        Self::published("complete", run(&ACCOUNTS, &json!({}))?, parts)
+        Ok(Self::published(
+            "complete",
+            run(&ACCOUNTS, &json!({}))?,
+            parts,
+        ))
     }
 
     /// Of everything that can go wrong, something did.
+    #[expect(clippy::too_many_lines, reason = "a sample is a list of what is in it")]
     pub fn partial() -> Result<Self> {
         let existing = json!([
             { "bucket": "acme-invoices", "manifest": "s3://acme-reports/acme-invoices/daily/2026-01-04T01-00Z/manifest.json" },
@@ -179,7 +184,7 @@ impl SampleRun {
         });
         parts.queries.push(serde_json::from_value(broken)?);
         let earlier = Some(earlier()?);
-        let sample = Self::published("partial", run, parts)?;
+        let sample = Self::published("partial", run, parts);
         Ok(Self { earlier, ..sample })
     }
 
@@ -211,7 +216,7 @@ impl SampleRun {
             accounts: accounts()?,
             ..RunParts::default()
         };
-        Self::published("empty", run, parts)
+        Ok(Self::published("empty", run, parts))
     }
 
     /// A smoke test that passed.
@@ -226,7 +231,7 @@ impl SampleRun {
                 .buckets
                 .push(bucket("111111111111", code, &name, done, 3, 1_024)?);
         }
-        Self::published("smoke", run, parts)
+        Ok(Self::published("smoke", run, parts))
     }
 
     /// Waits for its reports.
@@ -424,15 +429,15 @@ impl SampleRun {
             });
             parts.queries.push(serde_json::from_value(failed)?);
         }
-        Self::published("large", run, parts)
+        Ok(Self::published("large", run, parts))
     }
 
-    fn published(name: &'static str, run: Run, parts: RunParts) -> Result<Self> {
-        Ok(Self {
+    fn published(name: &'static str, run: Run, parts: RunParts) -> Self {
+        Self {
             totals: Some(totals(&parts.buckets)),
             top_prefixes: Some(top_prefixes(&parts.buckets)),
             ..Self::unpublished(name, run, parts)
-        })
+        }
     }
 
     fn unpublished(name: &'static str, run: Run, parts: RunParts) -> Self {
@@ -639,6 +644,7 @@ fn earlier() -> Result<(Run, RunParts)> {
 }
 
 /// Queries of every severity that succeeded, with and without rows.
+#[expect(clippy::too_many_lines, reason = "a sample is a list of what is in it")]
 fn queries() -> Result<Vec<Query>> {
     let keys = |rows: &[(&str, &str, &str)]| {
         Sample::of(
@@ -780,6 +786,7 @@ fn queries() -> Result<Vec<Query>> {
 }
 
 /// What the buckets add up to, spread over storage classes, extensions and so on by fixed weights.
+#[expect(clippy::too_many_lines, reason = "a sample is a list of what is in it")]
 fn totals(buckets: &[SourceBucket]) -> Totals {
     let mut all = Tally::default();
     let mut delete_markers = 0;
@@ -885,13 +892,13 @@ fn totals(buckets: &[SourceBucket]) -> Totals {
         }
     }
     // What the division left over.
-    let dated: u64 = totals.by_month.values().map(|tally| tally.versions).sum();
+    let with_date: u64 = totals.by_month.values().map(|tally| tally.versions).sum();
     if let Some(mut last) = totals.by_month.last_entry() {
-        last.get_mut().versions += all.versions - dated;
+        last.get_mut().versions += all.versions - with_date;
     }
-    let sized: u64 = totals.by_size.values().map(|tally| tally.versions).sum();
+    let with_size: u64 = totals.by_size.values().map(|tally| tally.versions).sum();
     if let Some(mut first) = totals.by_size.first_entry() {
-        first.get_mut().versions += all.versions.saturating_sub(sized);
+        first.get_mut().versions += all.versions.saturating_sub(with_size);
     }
     totals
 }

@@ -25,13 +25,13 @@ fn readable(page: &str) -> String {
     let (_, page) = cut_out(&page, "script-src '", "'");
     let (_, page) = cut_out(&page, "style-src '", "'");
     let (data, page) = cut_out(&page, DATA, "</script>");
-    let data: Value = serde_json::from_str(data).unwrap();
+    let data: Value = serde_json::from_str(data).expect("the data are JSON");
     let lines: Vec<String> = data
         .as_object()
-        .unwrap()
+        .expect("the data are lists by name")
         .iter()
         .flat_map(|(name, list)| {
-            let entries = list.as_array().unwrap().iter();
+            let entries = list.as_array().expect("a list").iter();
             std::iter::once(name.clone()).chain(entries.map(|entry| format!("  {entry}")))
         })
         .collect();
@@ -42,7 +42,8 @@ fn readable(page: &str) -> String {
 }
 
 fn page(sample: anyhow::Result<SampleRun>) -> String {
-    sample.unwrap().page().unwrap()
+    let sample = sample.expect("the samples are sound");
+    sample.page().expect("every sample has a page")
 }
 
 #[test]
