@@ -203,9 +203,10 @@ impl Changes {
             .into_iter()
             .map(|(kind, number)| kind.of_buckets(number))
             .collect();
-        let counts = match counts.is_empty() {
-            true => "every bucket has the status it had".to_owned(),
-            false => counts.join(", "),
+        let counts = if counts.is_empty() {
+            "every bucket has the status it had".to_owned()
+        } else {
+            counts.join(", ")
         };
         let grown = format!(
             "In the buckets that are done in both, {} objects became {}, and {} became {}.",
@@ -364,13 +365,13 @@ mod tests {
         });
         now.buckets[4].bytes = 150;
         let changes = Changes::between(&run("before", 8, A), &then, &now);
-        let changed: Vec<(&str, ChangeKind)> = changes
+        let kinds: Vec<(&str, ChangeKind)> = changes
             .buckets
             .iter()
             .map(|change| (change.bucket.as_str(), change.kind))
             .collect();
         assert_eq!(
-            changed,
+            kinds,
             [
                 ("lost", ChangeKind::NoLongerCovered),
                 ("still", ChangeKind::OtherStatus),

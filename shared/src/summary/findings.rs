@@ -86,6 +86,7 @@ mod tests {
 
     #[test]
     fn the_worst_comes_first() {
+        use QueryState::{Failed, Succeeded};
         let query = |number: u32, severity: Option<Severity>, state, rows| QueryResult {
             number,
             name: String::new(),
@@ -99,7 +100,6 @@ mod tests {
             result_location: None,
             reason: None,
         };
-        use QueryState::{Failed, Succeeded};
         let mut ranked = [
             query(0, Some(Severity::High), Succeeded, Some(0)),
             query(1, Some(Severity::Info), Succeeded, Some(9)),
