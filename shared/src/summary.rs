@@ -275,7 +275,7 @@ impl Summary {
             left_out: parts.left_out.clone(),
             contents: contents(&parts.buckets, totals),
             breakdowns: totals.map(Breakdowns::of),
-            changes: earlier.map(|(earlier, then)| Changes::between(earlier, then, parts)),
+            changes: earlier.and_then(|(earlier, then)| Changes::between(earlier, then, parts)),
             cleanup: cleanup(run, parts),
             queries: queries
                 .into_iter()

@@ -120,13 +120,16 @@ fn accounts_of(run: &Run) -> impl Iterator<Item = &AccountId> {
 }
 
 impl Changes {
-    /// Compares a run with an earlier one.
+    /// Compares a run with an earlier one; `None` when there is no account that both of them read.
     ///
     /// An account that one of them could not read tells nothing of its buckets, and a bucket that
     /// the input of one of them leaves out is neither new nor gone.
-    pub fn between(earlier: &Run, then: &RunParts, now: &RunParts) -> Self {
+    pub fn between(earlier: &Run, then: &RunParts, now: &RunParts) -> Option<Self> {
         let read_then = read_accounts(then);
         let read_now = read_accounts(now);
+        if read_then.is_disjoint(&read_now) {
+            return None;
+        }
         let left_out: BTreeSet<_> = [then, now]
             .into_iter()
             .flat_map(|parts| &parts.left_out)
@@ -160,7 +163,7 @@ impl Changes {
             changes.add(key, then.get(key), now.get(key));
         }
         changes.buckets.sort_by_key(|change| change.kind);
-        changes
+        Some(changes)
     }
 
     fn add(
@@ -364,7 +367,7 @@ mod tests {
             because: String::new(),
         });
         now.buckets[4].bytes = 150;
-        let changes = Changes::between(&run("before", 8, A), &then, &now);
+        let changes = Changes::between(&run("before", 8, A), &then, &now).unwrap();
         let kinds: Vec<(&str, ChangeKind)> = changes
             .buckets
             .iter()
@@ -387,11 +390,14 @@ mod tests {
              1 bucket is gone, 1 bucket is new, 1 bucket is covered now, 1 bucket was emptied or filled. \
              In the buckets that are done in both, 10 objects became 10, and 100 bytes became 150 bytes."
         );
-        let same = Changes::between(&run("before", 8, A), &then, &then);
+        let same = Changes::between(&run("before", 8, A), &then, &then).unwrap();
         assert_eq!(same.buckets, []);
         assert!(
             same.sentence()
                 .contains("every bucket has the status it had")
         );
+        // Nobody knows what is in an account that could not be read.
+        let unread = parts(&[(A, false)], &[]);
+        assert_eq!(Changes::between(&run("before", 8, A), &then, &unread), None);
     }
 }
