@@ -1,10 +1,11 @@
 """The peers that the consolidator is measured against, each run in a process of its own.
 
-Usage: peers.py CONTENDER INPUT OUTPUT RULES
+Usage: peers.py CONTENDER OUTPUT RULES INPUT...
 Prints rows, seconds, bytes read and written, and peak memory as JSON.
 Starting Python and importing the package are not counted.
 """
 
+import glob
 import json
 import os
 import sys
@@ -67,10 +68,22 @@ def copy(con, source, target, rules):
     return copied.fetchall()[0][0]
 
 
-def duckdb_parquet(source, target, rules):
+def duckdb_parquet(sources, target, rules):
+    """All files in one statement."""
     con = duckdb_connection(rules)
     yield
-    yield copy(con, f"read_parquet({text(source)})", target, rules)
+    listed = ", ".join(text(source) for source in sources)
+    yield copy(con, f"read_parquet([{listed}])", target, rules)
+
+
+def duckdb_parquet_each(sources, target, rules):
+    """One file after the other."""
+    con = duckdb_connection(rules)
+    yield
+    yield sum(
+        copy(con, f"read_parquet({text(source)})", f"{target}.{number}", rules)
+        for number, source in enumerate(sources)
+    )
 
 
 # Of the predecessor's columns; a CSV report has no header.
@@ -93,9 +106,10 @@ CSV_COLUMNS = {
 }
 
 
-def duckdb_csv(source, target, rules):
+def duckdb_csv(sources, target, rules):
     con = duckdb_connection(rules)
     yield
+    (source,) = sources
     read = (
         f"read_csv({text(source)}, header = false, auto_detect = false, delim = ',', quote = '\"', "
         f"escape = '\"', new_line = '\\n', nullstr = '', columns = {CSV_COLUMNS})"
@@ -111,61 +125,65 @@ def pyarrow():
     pyarrow.set_io_thread_count(1)
 
 
-def pyarrow_parquet(source, target, rules):
+def pyarrow_parquet(sources, target, rules):
     """Only reads and writes; nothing is derived."""
     pyarrow()
     import pyarrow.parquet as pq
 
     yield
-    file = pq.ParquetFile(source)
     rows = 0
-    with pq.ParquetWriter(target, file.schema_arrow, compression="snappy") as writer:
-        for group in range(file.num_row_groups):
-            table = file.read_row_group(group, use_threads=False)
-            rows += table.num_rows
-            writer.write_table(table)
+    for number, source in enumerate(sources):
+        file = pq.ParquetFile(source)
+        with pq.ParquetWriter(f"{target}.{number}", file.schema_arrow, compression="snappy") as writer:
+            for group in range(file.num_row_groups):
+                table = file.read_row_group(group, use_threads=False)
+                rows += table.num_rows
+                writer.write_table(table)
     yield rows
 
 
-def pyarrow_orc_whole(source, target, rules):
+def pyarrow_orc_whole(sources, target, rules):
     """Only reads."""
     pyarrow()
     import pyarrow.orc as orc
 
     yield
+    (source,) = sources
     yield orc.ORCFile(source).read().num_rows
 
 
-def pyarrow_orc_stripes(source, target, rules):
+def pyarrow_orc_stripes(sources, target, rules):
     """Only reads, a stripe at a time."""
     pyarrow()
     import pyarrow.orc as orc
 
     yield
+    (source,) = sources
     file = orc.ORCFile(source)
     yield sum(file.read_stripe(stripe).num_rows for stripe in range(file.nstripes))
 
 
 CONTENDERS = {
     contender.__name__.replace("_", "-"): contender
-    for contender in [duckdb_parquet, duckdb_csv, pyarrow_parquet, pyarrow_orc_whole, pyarrow_orc_stripes]
+    for contender in [duckdb_parquet, duckdb_parquet_each, duckdb_csv, pyarrow_parquet, pyarrow_orc_whole, pyarrow_orc_stripes]
 }
 
 
 def main():
-    contender, source, target, rules = sys.argv[1:]
+    contender, target, rules, *sources = sys.argv[1:]
     with open(rules) as opened:
-        steps = CONTENDERS[contender](source, target, json.load(opened))
+        steps = CONTENDERS[contender](sources, target, json.load(opened))
     next(steps)
     start = time.perf_counter()
     rows = next(steps)
     seconds = time.perf_counter() - start
-    written = os.path.getsize(target) if os.path.exists(target) else 0
+    # A target for each file has its number behind its name.
+    written = sum(os.path.getsize(path) for path in glob.glob(glob.escape(target) + "*"))
     result = {
         "rows": rows,
         "seconds": seconds,
         "peak_rss_bytes": peak_rss_bytes(),
-        "bytes_read": os.path.getsize(source),
+        "bytes_read": sum(os.path.getsize(source) for source in sources),
         "bytes_written": written,
     }
     print(json.dumps(result))

@@ -381,6 +381,108 @@ fn a_key_that_is_absolute_does_not_lead_out_of_the_folder() {
     );
 }
 
+/// Makes the report one of several files, each of the same content.
+fn with_files(report: &Report, names: &[&str]) -> Vec<PathBuf> {
+    let content = fs::read(&report.data).expect("data");
+    let paths = names.iter().map(|name| report.data.with_file_name(name));
+    let paths: Vec<_> = paths.collect();
+    for path in &paths {
+        fs::write(path, &content).expect("a file");
+    }
+    report.change_manifest(|manifest| {
+        let file = manifest["files"][0].clone();
+        let files = names.iter().map(|name| {
+            let mut file = file.clone();
+            file["key"] = json!(name);
+            file
+        });
+        manifest["files"] = files.collect();
+    });
+    paths
+}
+
+#[test]
+fn files_that_are_verified_together_are_consolidated_and_told_apart() {
+    let report = Report::new();
+    let names: Vec<String> = (0..11)
+        .map(|number| format!("{number:02}.parquet"))
+        .collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    let paths = with_files(&report, &names);
+    let verified = report.verify();
+    assert_eq!(verified.exit, 0, "{}", verified.notes);
+    let done = report.consolidate();
+    assert_eq!(done.exit, 0, "{}", done.notes);
+    assert!(
+        done.data.starts_with("22 rows of 11 files"),
+        "{}",
+        done.data
+    );
+    let mut expected = names.clone();
+    expected.push("totals.json");
+    assert_eq!(report.written(), expected);
+    let written = fs::read(report.to().join("03.parquet")).expect("a file");
+    fs::remove_dir_all(report.to()).expect("it goes");
+
+    let alone = Report::new();
+    assert_eq!(alone.consolidate().exit, 0);
+    let same = fs::read(alone.to().join("smoke-test.parquet")).expect("a file");
+    assert_eq!(written, same, "hashed together or alone");
+
+    let mut other = fs::read(&paths[4]).expect("a file");
+    other[20] ^= 1;
+    fs::write(&paths[4], other).expect("a file");
+    fs::remove_file(&paths[7]).expect("it goes");
+    for answer in [report.verify(), report.consolidate()] {
+        assert_eq!(answer.exit, 1, "{}", answer.notes);
+        assert!(
+            answer.notes.contains("04.parquet: the manifest says MD5"),
+            "{}",
+            answer.notes
+        );
+        assert!(
+            answer.notes.contains("07.parquet: it is not there"),
+            "{}",
+            answer.notes
+        );
+        assert!(
+            answer.notes.contains("2 files of it differ"),
+            "{}",
+            answer.notes
+        );
+    }
+    assert!(!report.to().exists(), "a folder is left");
+}
+
+/// A file that takes a while to hash, and no place on most disks.
+#[test]
+#[cfg(unix)]
+fn an_interruption_leaves_nothing_behind() {
+    let report = Report::new();
+    let size = 20 << 30;
+    let file = fs::File::create(&report.data).expect("a file");
+    file.set_len(size).expect("a size");
+    report.change_manifest(|manifest| manifest["files"][0]["size"] = json!(size));
+    let mut process = command()
+        .args(["inventory", "consolidate"])
+        .arg(&report.manifest)
+        .arg("--to")
+        .arg(report.to())
+        .stderr(std::process::Stdio::null())
+        .spawn()
+        .expect("the command runs");
+    while report.written().is_empty() {
+        assert_eq!(process.try_wait().expect("a process"), None);
+        std::thread::sleep(std::time::Duration::from_millis(10));
+    }
+    assert!(report.written()[0].ends_with(".partial"));
+    let killed = Command::new("kill").arg(process.id().to_string()).status();
+    assert!(killed.expect("a status").success());
+    let status = process.wait().expect("a status");
+    assert_eq!(status.code(), Some(130));
+    assert!(!report.to().exists(), "a folder is left");
+}
+
 /// A limit on the size of files is as near as a test comes to a full disk.
 #[test]
 #[cfg(unix)]
@@ -395,7 +497,7 @@ fn a_full_disk_leaves_nothing_behind() {
     let done = answer(Command::new("sh").args(["-c", &script]));
     assert_eq!(done.exit, 1, "{}", done.notes);
     assert!(done.notes.contains("File too large"), "{}", done.notes);
-    assert_eq!(report.written(), [""; 0]);
+    assert!(!report.to().exists(), "a folder is left");
 }
 
 #[cfg(unix)]

@@ -28,7 +28,7 @@ mod shared {
 
 pub use shared::*;
 
-use consolidation::{Consolidated, ConsolidationError, Delivered, Output, Source, consolidate};
+use consolidation::{Consolidated, ConsolidationError, Delivered, Output, ReadAt, consolidate};
 use ids::BucketName;
 use manifest::{FieldType, FileFormat, SchemaField};
 
@@ -150,7 +150,7 @@ fn consolidate_in_memory(
         format,
         schema: &schema,
     };
-    let source: Arc<dyn Source> = Arc::new(Windowed(file.clone()));
+    let source: Arc<dyn ReadAt> = Arc::new(Windowed(file.clone()));
     let mut output = Memory {
         delivered: file.clone(),
         written: Vec::new(),
@@ -162,7 +162,7 @@ fn consolidate_in_memory(
 /// A file that is read in small windows, so that small files have several.
 struct Windowed(Bytes);
 
-impl Source for Windowed {
+impl ReadAt for Windowed {
     fn size(&self) -> u64 {
         self.0.size()
     }
@@ -193,7 +193,7 @@ impl Write for Memory {
 }
 
 impl Output for Memory {
-    fn copy_source(&mut self, length: u64) -> io::Result<()> {
+    fn copy_delivered(&mut self, length: u64) -> io::Result<()> {
         assert!(self.written.is_empty(), "the copy comes first");
         let length = usize::try_from(length).map_err(io::Error::other)?;
         self.written.extend_from_slice(&self.delivered[..length]);

@@ -12,7 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde_json::Value;
 use shared::aws::{AwsError, ConsolidatedUpload, DeliveredFile, FileContent, FileCount};
-use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, Source, Work};
+use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, ReadAt, Work};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::manifest::ManifestFile;
@@ -157,7 +157,7 @@ fn make(
         schema: &file.schema,
     };
     let known_md5 = delivered.md5();
-    let source: Arc<dyn Source> = delivered;
+    let source: Arc<dyn ReadAt> = delivered;
     let (consolidated, work) =
         consolidation::consolidate_verified(described, &expected, known_md5, source, upload)?;
     upload

@@ -9,7 +9,7 @@ use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, W
 use shared::naming;
 use shared::totals::Totals;
 
-use super::destination::{Destination, Pending};
+use super::destination::{Destination, Finished};
 use super::report::Report;
 use super::{count, differs, peak_rss_bytes, workers};
 use crate::arguments::{PlaceArgument, ReportArguments};
@@ -33,12 +33,11 @@ struct Done {
     bytes_written: u64,
     /// Moved without passing through us.
     bytes_copied: u64,
-    /// From the first byte of the manifest until all files are made, without `seconds_copying`.
+    /// From the first byte of the manifest until all files are made.
     seconds: f64,
     /// Of these, to verify the files; summed over the threads.
     seconds_hashing: f64,
-    /// Until the files are in their places: on disk the delivered bytes are copied then, which in S3 is
-    /// S3's own work.
+    /// Of these, to copy delivered bytes on disk, which in S3 is S3's own work; summed over the threads.
     seconds_copying: f64,
     peak_rss_bytes: Option<u64>,
     undecodable_keys: u64,
@@ -53,7 +52,7 @@ struct Done {
 struct Made {
     consolidated: Consolidated,
     work: Work,
-    pending: Pending,
+    finished: Finished,
 }
 
 pub(super) async fn consolidate(arguments: ReportArguments, to: PlaceArgument) -> Result<Exit> {
@@ -81,36 +80,40 @@ pub(super) async fn consolidate(arguments: ReportArguments, to: PlaceArgument) -
                 opened.source,
                 &mut pending,
             );
-            match made {
-                Ok((consolidated, work)) => Ok(Made {
-                    consolidated,
-                    work,
-                    pending,
-                }),
+            let (consolidated, work) = match made {
+                Ok(made) => made,
                 Err(error) => {
-                    take_back(pending);
-                    Err(error)
+                    take_back(pending.abort());
+                    return Err(error);
                 }
-            }
+            };
+            Ok(Made {
+                consolidated,
+                work: work.plus(opened.verifying),
+                finished: pending.finish().map_err(ConsolidationError::Write)?,
+            })
         },
     );
     let all = making.await?;
     let seconds = begun.elapsed();
-    if all.error.is_some() || !all.differences.is_empty() {
-        let made = all.done.into_iter().map(|made| made.pending);
-        tokio::task::spawn_blocking(move || made.for_each(take_back)).await?;
+    if all.is_interrupted || all.error.is_some() || !all.differences.is_empty() {
+        let made = all.done.into_iter().map(|made| made.finished);
+        let abort = move || made.for_each(|finished| take_back(finished.abort()));
+        tokio::task::spawn_blocking(abort).await?;
+        if all.is_interrupted {
+            output::note("interrupted; nothing is written");
+            return Ok(Exit::Interrupted);
+        }
         if let Some(error) = all.error {
             return Err(error);
         }
         return differs(&manifest, &all.differences, arguments.json);
     }
     let done = tokio::task::spawn_blocking(move || put_in_place(&report, all.done)).await??;
-    let copied = begun.elapsed().saturating_sub(seconds);
     let totals = serde_json::to_vec_pretty(&done.totals)?;
     destination.put("totals.json", totals).await?;
     let done = Done {
         seconds: seconds.as_secs_f64(),
-        seconds_copying: copied.as_secs_f64(),
         peak_rss_bytes: peak_rss_bytes(),
         ..done
     };
@@ -128,7 +131,7 @@ pub(super) async fn consolidate(arguments: ReportArguments, to: PlaceArgument) -
 }
 
 /// Everything has verified: the files get their names.
-fn put_in_place(report: &Report, mut made: Vec<Made>) -> Result<Done> {
+fn put_in_place(report: &Report, made: Vec<Made>) -> Result<Done> {
     let files = &report.manifest.files;
     let mut done = Done {
         verified: true,
@@ -149,25 +152,23 @@ fn put_in_place(report: &Report, mut made: Vec<Made>) -> Result<Done> {
         written: Vec::new(),
         totals: Totals::default(),
     };
-    for Made { pending, .. } in &mut made {
-        pending.settle()?;
-    }
     for Made {
         consolidated,
         work,
-        pending,
+        finished,
     } in made
     {
         done.rows += consolidated.rows;
         done.bytes_read += work.bytes_read;
         done.bytes_hashed += work.bytes_hashed;
-        done.bytes_written += pending.bytes_written();
-        done.bytes_copied += pending.bytes_copied();
+        done.bytes_written += finished.bytes_written();
+        done.bytes_copied += finished.bytes_copied();
+        done.seconds_copying += finished.copying().as_secs_f64();
         done.seconds_hashing += work.hashing.as_secs_f64();
         done.undecodable_keys += consolidated.undecodable_keys;
         done.left_out_columns.extend(consolidated.left_out_columns);
         done.totals.merge(consolidated.totals);
-        done.written.push(pending.complete()?);
+        done.written.push(finished.complete()?);
     }
     done.totals.compact();
     done.left_out_columns.sort_unstable();
@@ -176,8 +177,8 @@ fn put_in_place(report: &Report, mut made: Vec<Made>) -> Result<Done> {
 }
 
 /// What cannot be taken back is said; it is invisible, and the bucket's lifecycle rule may end it.
-fn take_back(pending: Pending) {
-    if let Err(error) = pending.abort() {
+fn take_back(taken_back: Result<()>) {
+    if let Err(error) = taken_back {
         output::note(&format!("warning: an unfinished upload stays: {error:#}"));
     }
 }

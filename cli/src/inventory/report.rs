@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use shared::aws::{Clients, DeliveredFile, Objects};
-use shared::consolidation::{ConsolidationError, LocalFile, Source};
+use shared::consolidation::{ConsolidationError, LocalFile, ReadAt, Work};
 use shared::ids::BucketName;
 use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestFile, Md5Hash, verify_checksum};
 use tokio::runtime::Handle;
@@ -32,15 +32,18 @@ enum Files {
 
 /// An opened file of a report.
 pub(super) struct Opened {
-    pub(super) source: Arc<dyn Source>,
+    pub(super) source: Arc<dyn ReadAt>,
     /// The MD5 that the store vouches for.
     pub(super) known_md5: Option<Md5Hash>,
+    /// What finding that out has cost, if it was found out here.
+    pub(super) verifying: Work,
     pub(super) place: Place,
 }
 
 /// Where an opened file is.
+#[derive(Clone)]
 pub(super) enum Place {
-    Disk(PathBuf),
+    Disk(Arc<LocalFile>),
     S3(Arc<DeliveredFile>),
 }
 
@@ -69,6 +72,11 @@ impl Report {
         }))
     }
 
+    /// Whether the files are on disk.
+    pub(super) fn is_on_disk(&self) -> bool {
+        matches!(self.files, Files::Disk(_))
+    }
+
     /// Opens a file of the report; `None` if it is not there. Blocks.
     pub(super) fn open_file(
         &self,
@@ -85,9 +93,10 @@ impl Report {
                     .map_err(|error| ConsolidationError::Fetch(io::Error::other(error)))?;
                 Ok(found.map(|found| {
                     let found = Arc::new(found);
-                    let source: Arc<dyn Source> = Arc::<DeliveredFile>::clone(&found);
+                    let source: Arc<dyn ReadAt> = Arc::<DeliveredFile>::clone(&found);
                     Opened {
                         known_md5: found.md5(),
+                        verifying: Work::default(),
                         source,
                         place: Place::S3(found),
                     }
@@ -171,10 +180,13 @@ fn open_on_disk(folder: &Path, key: &str) -> io::Result<Option<Opened>> {
     for path in by_key.chain(by_name) {
         match File::open(&path) {
             Ok(file) if file.metadata()?.is_file() => {
+                let file = Arc::new(LocalFile::new(file)?);
+                let source: Arc<dyn ReadAt> = Arc::<LocalFile>::clone(&file);
                 return Ok(Some(Opened {
-                    source: Arc::new(LocalFile::new(file)?),
+                    source,
                     known_md5: None,
-                    place: Place::Disk(path),
+                    verifying: Work::default(),
+                    place: Place::Disk(file),
                 }));
             }
             Ok(_) => {}

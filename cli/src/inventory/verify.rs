@@ -38,12 +38,20 @@ pub(super) async fn verify(arguments: ReportArguments) -> Result<Exit> {
         "verifying",
         |_, file, opened| {
             let Opened {
-                source, known_md5, ..
+                source,
+                known_md5,
+                verifying,
+                ..
             } = opened;
-            consolidation::verify(file, known_md5, source)
+            let work = consolidation::verify(file, known_md5, source)?;
+            Ok(work.plus(verifying))
         },
     );
     let all = verifying.await?;
+    if all.is_interrupted {
+        output::note("interrupted");
+        return Ok(Exit::Interrupted);
+    }
     if let Some(error) = all.error {
         return Err(error);
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 
 use super::delivered_file::Place;
 use super::{AwsError, Class, DeliveredFile, Objects};
-use crate::consolidation::{Output, Source as _};
+use crate::consolidation::{Output, ReadAt as _};
 use crate::ids::BucketName;
 
 /// The least that S3 takes for a part that is not the last.
@@ -309,7 +309,7 @@ impl Write for ConsolidatedUpload {
 }
 
 impl Output for ConsolidatedUpload {
-    fn copy_source(&mut self, length: u64) -> io::Result<()> {
+    fn copy_delivered(&mut self, length: u64) -> io::Result<()> {
         let Some(source) = self.source.clone() else {
             return Err(io::Error::other("there is no delivered file to copy from"));
         };

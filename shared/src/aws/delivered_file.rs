@@ -13,7 +13,7 @@ use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
 use super::{AwsError, Class, Objects, lock};
-use crate::consolidation::Source;
+use crate::consolidation::ReadAt;
 use crate::ids::BucketName;
 use crate::manifest::Md5Hash;
 
@@ -173,7 +173,7 @@ impl DeliveredFile {
     }
 }
 
-impl Source for DeliveredFile {
+impl ReadAt for DeliveredFile {
     fn size(&self) -> u64 {
         self.size
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 
 use super::file_check::{FileCheck, FileMismatch};
-use super::source::Source;
+use super::files::ReadAt;
 use crate::manifest::ManifestFile;
 
 /// Bytes that are read only because those before and behind them were: a longer gap is left for
@@ -26,9 +26,21 @@ pub struct Work {
     pub hashing: Duration,
 }
 
-/// A source whose bytes are hashed as they pass, as far as they pass from front to back.
-pub(super) struct CheckedSource {
-    inner: Arc<dyn Source>,
+impl Work {
+    /// Both together.
+    #[must_use]
+    pub fn plus(self, other: Self) -> Self {
+        Self {
+            bytes_read: self.bytes_read + other.bytes_read,
+            bytes_hashed: self.bytes_hashed + other.bytes_hashed,
+            hashing: self.hashing + other.hashing,
+        }
+    }
+}
+
+/// A file whose bytes are hashed as they pass, as far as they pass from front to back.
+pub(super) struct CheckedFile {
+    inner: Arc<dyn ReadAt>,
     state: Mutex<State>,
 }
 
@@ -45,9 +57,9 @@ struct Check {
     position: u64,
 }
 
-impl CheckedSource {
-    /// A source that is hashed, unless it is known to be the right file already.
-    pub(super) fn new(inner: Arc<dyn Source>, is_known: bool) -> Self {
+impl CheckedFile {
+    /// A file that is hashed, unless it is known to be the right file already.
+    pub(super) fn new(inner: Arc<dyn ReadAt>, is_known: bool) -> Self {
         Self {
             inner,
             state: Mutex::new(State {
@@ -86,7 +98,7 @@ impl CheckedSource {
     }
 }
 
-impl Source for CheckedSource {
+impl ReadAt for CheckedFile {
     fn size(&self) -> u64 {
         self.inner.size()
     }
@@ -145,7 +157,7 @@ mod tests {
     #[test]
     fn a_file_read_from_front_to_back_is_read_once() {
         let (content, listed) = file(300_000);
-        let checked = CheckedSource::new(Arc::new(content), false);
+        let checked = CheckedFile::new(Arc::new(content), false);
         for start in (0..300_000).step_by(100_000) {
             checked.read(start..start + 100_000).unwrap();
         }
@@ -157,7 +169,7 @@ mod tests {
     #[test]
     fn a_known_file_is_not_hashed() {
         let (content, listed) = file(1_000);
-        let checked = CheckedSource::new(Arc::new(content), true);
+        let checked = CheckedFile::new(Arc::new(content), true);
         checked.read(10..20).unwrap();
         let (work, verdict) = checked.finish(&listed).unwrap();
         assert_eq!((work.bytes_read, work.bytes_hashed), (10, 0));
@@ -175,7 +187,7 @@ mod tests {
             if let Some(place) = altered {
                 bytes[place] ^= 1;
             }
-            let checked = CheckedSource::new(Arc::new(Bytes::from(bytes)), false);
+            let checked = CheckedFile::new(Arc::new(Bytes::from(bytes)), false);
             for (start, length) in reads {
                 checked.read(start..200_000.min(start + length)).unwrap();
             }

@@ -255,13 +255,14 @@ impl ChunkWriter {
         let mut row = 0;
         while !dictionary.given_up && row < coded.codes.len() {
             let theirs = coded.codes[row];
+            let end = hybrid::run_end(&coded.codes, row);
             if !is_null(&theirs) {
                 match dictionary.code(theirs, &coded.dictionary) {
-                    Some(code) => self.page.codes.push(code),
+                    Some(code) => self.page.codes.extend(std::iter::repeat_n(code, end - row)),
                     None => break,
                 }
             }
-            row += 1;
+            row = end;
         }
         let (coded_rows, plain_rows) = coded.codes.split_at(row);
         let valid = coded_rows.iter().map(|code| !is_null(code));
@@ -360,9 +361,9 @@ impl ChunkWriter {
         }
     }
 
-    /// Writes the chunk. The sink's first byte stands at `base` in the file.
+    /// Writes the chunk, and begins the next one. The sink's first byte stands at `base` in the file.
     pub(super) fn finish<W: Write + Send>(
-        mut self,
+        &mut self,
         sink: &mut TrackedWrite<W>,
         base: u64,
     ) -> Result<ColumnChunkMetaData, ParquetError> {
@@ -392,16 +393,22 @@ impl ChunkWriter {
         encodings.dedup();
         let data_offset = here(sink)?;
         let statistics = self.statistics();
-        for piece in self.pages.into_inner()?.0 {
+        // The buffers of the page are used again.
+        let next = Self {
+            page: std::mem::take(&mut self.page),
+            ..Self::new(self.column.clone())
+        };
+        let done = std::mem::replace(self, next);
+        for piece in done.pages.into_inner()?.0 {
             sink.write_all(&piece)?;
         }
-        ColumnChunkMetaData::builder(self.column)
+        ColumnChunkMetaData::builder(done.column)
             .set_compression(COMPRESSION)
             .set_encodings(encodings)
-            .set_page_encoding_stats(self.page_stats)
-            .set_num_values(i64::try_from(self.rows)?)
+            .set_page_encoding_stats(done.page_stats)
+            .set_num_values(i64::try_from(done.rows)?)
             .set_total_compressed_size(i64::try_from(compressed)?)
-            .set_total_uncompressed_size(i64::try_from(self.uncompressed)?)
+            .set_total_uncompressed_size(i64::try_from(done.uncompressed)?)
             .set_data_page_offset(data_offset)
             .set_dictionary_page_offset(dictionary_offset)
             .set_statistics(statistics)

@@ -8,11 +8,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::files::ReadAt;
 use super::rows::{
     BATCH_ROWS, Coded, Flags, INVENTORY_COLUMNS, Numbers, RowReader, Rows, Span, Texts, is_diverse,
     place,
 };
-use super::source::Source;
 use super::{ConsolidationError, Delivered};
 use crate::manifest::{SchemaField, excerpt};
 use crate::snapshot_schema::{AthenaType, COLUMNS};
@@ -59,7 +59,7 @@ impl CsvRows {
     /// Begins to read a file whose columns are what the manifest says, in that order.
     pub(super) fn new(
         delivered: Delivered<'_>,
-        source: Arc<dyn Source>,
+        source: Arc<dyn ReadAt>,
     ) -> Result<Self, ConsolidationError> {
         let (columns, left_out) = sort_out_columns(delivered)?;
         Ok(Self {

@@ -27,15 +27,17 @@ impl FileCheck {
                 found: self.size,
             });
         }
-        let found = Md5Hash::from_bytes(self.md5.finalize().into());
-        if found != expected.md5 {
-            return Err(FileMismatch::Md5 {
-                expected: expected.md5,
-                found,
-            });
-        }
-        Ok(())
+        compare_md5(expected, Md5Hash::from_bytes(self.md5.finalize().into()))
     }
+}
+
+/// Compares the MD5 of a file of the right size.
+pub(super) fn compare_md5(expected: &ManifestFile, found: Md5Hash) -> Result<(), FileMismatch> {
+    let expected = expected.md5;
+    if found == expected {
+        return Ok(());
+    }
+    Err(FileMismatch::Md5 { expected, found })
 }
 
 /// A file that is not the one its manifest lists.

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use crate::manifest::{FieldType, SchemaField};
 
-use super::{Consolidated, ConsolidationError, Delivered, Output, Source, consolidate};
+use super::{Consolidated, ConsolidationError, Delivered, Output, ReadAt, consolidate};
 
 /// What a manifest promises that names these columns.
 pub(super) fn promised(columns: &[&str]) -> Vec<SchemaField> {
@@ -53,7 +53,7 @@ impl io::Write for MemoryFile {
 }
 
 impl Output for MemoryFile {
-    fn copy_source(&mut self, length: u64) -> io::Result<()> {
+    fn copy_delivered(&mut self, length: u64) -> io::Result<()> {
         assert!(self.written.is_empty(), "the copy comes first");
         let length = usize::try_from(length).unwrap();
         self.written.extend_from_slice(&self.delivered[..length]);
@@ -71,7 +71,7 @@ pub(super) fn consolidate_in_memory(
     delivered: Delivered<'_>,
     file: &Bytes,
 ) -> Result<(Consolidated, Bytes), ConsolidationError> {
-    let source: Arc<dyn Source> = Arc::new(file.clone());
+    let source: Arc<dyn ReadAt> = Arc::new(file.clone());
     let mut output = MemoryFile::of(file);
     let consolidated = consolidate(delivered, &source, &mut output)?;
     Ok((consolidated, output.into_bytes()))

@@ -23,11 +23,11 @@ use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::{SchemaDescPtr, SchemaDescriptor};
 
 use super::chunk_writer::ChunkWriter;
+use super::files::Output;
 use super::observer::Observer;
 use super::parquet_rows::{Meaning, ParquetFile, ParquetRows};
-use super::rewrite::{is_text, write_footer, writing};
+use super::rewrite::{write_footer, writing};
 use super::rows::{INVENTORY_COLUMNS, Rows, Values, place};
-use super::source::Output;
 use super::{ConsolidationError, Delivered};
 use crate::snapshot_schema::{self, COLUMNS};
 use crate::totals::Totals;
@@ -66,7 +66,7 @@ pub(super) fn graft(
     output: &mut dyn Output,
 ) -> Result<Graft, ConsolidationError> {
     output
-        .copy_source(file.footer_start)
+        .copy_delivered(file.footer_start)
         .map_err(ConsolidationError::Write)?;
     let mut sink = TrackedWrite::new(output);
     let schema = Arc::new(schema_of(file));
@@ -74,6 +74,7 @@ pub(super) fn graft(
     let mut reader = ParquetRows::new(Arc::clone(file), READ.to_vec());
     let mut rows = Rows::default();
     let mut row_groups = Vec::new();
+    let mut derived = DerivedChunks::new(&schema);
     for old in file
         .metadata
         .row_groups()
@@ -81,17 +82,21 @@ pub(super) fn graft(
         .filter(|old| old.num_rows() > 0)
     {
         reader.next_group()?;
-        let mut derived = DerivedChunks::new(&schema);
         while reader.next_in_group(&mut rows)? {
-            if let Values::Texts(keys) = &rows.columns[place::KEY]
-                && !is_text(keys)
-            {
+            observer.observe(&rows)?;
+            if !observer.derived.are_texts {
                 return Ok(Graft::NotText);
             }
-            observer.observe(&rows)?;
             derived.push(&observer, rows.len).map_err(writing)?;
         }
-        let row_group = extend(old, file, &schema, derived, row_groups.len(), &mut sink);
+        let row_group = extend(
+            old,
+            file,
+            &schema,
+            &mut derived,
+            row_groups.len(),
+            &mut sink,
+        );
         row_groups.push(row_group.map_err(writing)?);
     }
     let (rows, totals) = observer.finish();
@@ -132,9 +137,11 @@ impl DerivedChunks {
     }
 
     fn push(&mut self, observer: &Observer, rows: usize) -> Result<(), ParquetError> {
-        self.extension.push_coded(&observer.extension, rows)?;
-        self.top_prefix.push_coded(&observer.top_prefix, rows)?;
-        self.category.push_coded(&observer.category, rows)
+        self.extension
+            .push_coded(&observer.derived.extension, rows)?;
+        self.top_prefix
+            .push_coded(&observer.derived.top_prefix, rows)?;
+        self.category.push_coded(&observer.derived.category, rows)
     }
 }
 
@@ -143,7 +150,7 @@ fn extend<W: Write + Send>(
     old: &RowGroupMetaData,
     file: &ParquetFile,
     schema: &SchemaDescPtr,
-    derived: DerivedChunks,
+    derived: &mut DerivedChunks,
     ordinal: usize,
     sink: &mut TrackedWrite<W>,
 ) -> Result<RowGroupMetaData, ParquetError> {

@@ -21,6 +21,15 @@ enum Run {
     Packed { bit: usize, left: usize },
 }
 
+/// Numbers that were read.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Piece {
+    /// The same one so many times.
+    Repeated(u32, usize),
+    /// So many, which are in the list that was given.
+    Appended(usize),
+}
+
 impl Decoder {
     /// Decodes what stands in the bytes. `None` if the width is more than a code has.
     pub(super) fn new(bytes: Bytes, width: u32) -> Option<Self> {
@@ -74,6 +83,21 @@ impl Decoder {
                 Run::Packed { .. } => return None,
             }
         }
+    }
+
+    /// The next numbers, at most `count` of them and at least one: the same one so many times, or packed
+    /// ones, which are appended.
+    pub(super) fn read_piece(&mut self, count: usize, out: &mut Vec<u32>) -> Option<Piece> {
+        if let Some((value, times)) = self.read_repeated(count) {
+            return Some(Piece::Repeated(value, times));
+        }
+        let Run::Packed { left, .. } = self.run else {
+            return None;
+        };
+        let taken = count.min(left);
+        (taken > 0).then_some(())?;
+        self.read(taken, out)?;
+        Some(Piece::Appended(taken))
     }
 
     fn next_run(&mut self) -> Option<()> {
@@ -152,33 +176,49 @@ fn unpack(bytes: &[u8], first_bit: usize, width: u32, count: usize, out: &mut Ve
     out.extend((0..count).map(|index| load(first_bit + index * width)));
 }
 
-/// Runs shorter than this are packed.
-const MIN_RUN: usize = 8;
+/// Packed numbers come in groups of so many, and shorter runs are packed.
+const GROUP: usize = 8;
 
 /// Appends numbers below 2 to the power of `width`, encoded.
 pub(super) fn encode(values: &[u32], width: u32, out: &mut Vec<u8>) {
-    // Packed numbers come in groups of 8, so a run begins at a multiple of 8 after the last one.
     let mut packed = 0;
     let mut at = 0;
-    while at < values.len() {
-        let run = values[at..]
+    while let Some(group) = values.get(at..at + GROUP) {
+        let value = group[0];
+        let differ = group
             .iter()
-            .take_while(|v| **v == values[at])
-            .count();
-        let whole = (at - packed).is_multiple_of(8);
-        if run >= MIN_RUN && whole {
-            pack(&values[packed..at], width, out);
-            encode_run(values[at], run, width, out);
-            at += run;
-            packed = at;
-        } else if run >= 2 * MIN_RUN {
-            // Some of the run completes the group.
-            at += 8 - (at - packed) % 8;
-        } else {
-            at += run;
+            .fold(0, |differ, other| differ | (other ^ value));
+        if differ != 0 {
+            at += GROUP;
+            continue;
         }
+        let end = run_end(values, at);
+        pack(&values[packed..at], width, out);
+        encode_run(value, end - at, width, out);
+        at = end;
+        packed = end;
     }
     pack(&values[packed..], width, out);
+}
+
+/// Where the run of one number ends that begins at a place.
+#[inline]
+pub(super) fn run_end(values: &[u32], from: usize) -> usize {
+    let value = values[from];
+    let mut to = from + 1;
+    while let Some(group) = values.get(to..to + GROUP) {
+        let differ = group
+            .iter()
+            .fold(0, |differ, other| differ | (other ^ value));
+        if differ != 0 {
+            break;
+        }
+        to += GROUP;
+    }
+    while values.get(to) == Some(&value) {
+        to += 1;
+    }
+    to
 }
 
 /// Appends the same number so many times, encoded.
@@ -191,25 +231,29 @@ fn pack(values: &[u32], width: u32, out: &mut Vec<u8>) {
     if values.is_empty() {
         return;
     }
-    let groups = values.len().div_ceil(8);
+    let groups = values.len().div_ceil(GROUP);
     push_varint(out, (groups << 1) | 1);
-    let start = out.len();
-    let mut word = 0_u64;
-    let mut bits = 0;
-    for value in values {
-        word |= u64::from(*value) << bits;
-        bits += width;
-        while bits >= 8 {
-            out.push((word & 0xFF) as u8);
-            word >>= 8;
-            bits -= 8;
+    out.reserve(groups * width as usize + size_of::<u128>());
+    for group in values.chunks(GROUP) {
+        // A group takes as many bytes as a number takes bits. The last one is filled with zeros.
+        let mut bytes = [0; GROUP * size_of::<u32>()];
+        if width <= u128::BITS / 8 {
+            let numbers = group.iter().enumerate();
+            let word = numbers.fold(0_u128, |word, (place, value)| {
+                word | u128::from(*value) << (place * width as usize)
+            });
+            bytes[..size_of::<u128>()].copy_from_slice(&word.to_le_bytes());
+        } else {
+            for (place, value) in group.iter().enumerate() {
+                let bit = place * width as usize;
+                let shifted = u64::from(*value) << (bit % 8);
+                for (byte, more) in bytes[bit / 8..].iter_mut().zip(shifted.to_le_bytes()) {
+                    *byte |= more;
+                }
+            }
         }
+        out.extend_from_slice(&bytes[..width as usize]);
     }
-    if bits > 0 {
-        out.push((word & 0xFF) as u8);
-    }
-    // The last group is filled with zeros.
-    out.resize(start + groups * width as usize, 0);
 }
 
 /// Appends a number, 7 bits a byte, the lowest first.

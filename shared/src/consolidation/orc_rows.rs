@@ -11,8 +11,8 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 
+use super::files::ReadAt;
 use super::rows::{BATCH_ROWS, INVENTORY_COLUMNS, RowReader, Rows, Values, check_promises};
-use super::source::Source;
 use super::{ConsolidationError, Delivered};
 use crate::snapshot_schema::{AthenaType, COLUMNS};
 
@@ -37,7 +37,7 @@ const STRIPE_BYTES: u64 = 64 * 1024 * 1024;
 
 /// Reads all columns of a file that the snapshot has.
 pub(super) struct OrcRows {
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     tail: Tail,
     known: KnownColumns,
     /// Columns that the snapshot does not have.
@@ -71,7 +71,7 @@ impl OrcRows {
     /// Reads the end of the file and checks it against what the manifest promises.
     pub(super) fn open(
         delivered: Delivered<'_>,
-        source: Arc<dyn Source>,
+        source: Arc<dyn ReadAt>,
     ) -> Result<Self, ConsolidationError> {
         let tail = Tail::read(&*source)?;
         let (known, left_out) = sort_out_columns(&tail.types)?;

@@ -10,13 +10,15 @@ use parquet::file::metadata::{
 };
 use parquet::schema::types::SchemaDescriptor;
 
+use super::buffers::SharedBuffers;
+use super::files::ReadAt;
 use super::rows::{BATCH_ROWS, INVENTORY_COLUMNS, RowReader, Rows, check_promises, is_diverse};
-use super::source::Source;
 use super::{ConsolidationError, Delivered};
 use crate::snapshot_schema::{AthenaType, COLUMNS};
 
 mod chunk;
 mod delta;
+mod pages;
 mod thrift;
 mod unusual;
 mod window;
@@ -38,7 +40,7 @@ const MAX_ROWS_PER_BYTE: u64 = 100;
 
 /// A Parquet file whose footer was read and checked.
 pub(super) struct ParquetFile {
-    pub(super) source: Arc<dyn Source>,
+    pub(super) source: Arc<dyn ReadAt>,
     pub(super) metadata: ParquetMetaData,
     /// Where the footer begins: the length of everything that row groups are made of.
     pub(super) footer_start: u64,
@@ -78,7 +80,7 @@ impl ParquetFile {
     /// Reads the footer and checks it against what the manifest promises.
     pub(super) fn open(
         delivered: Delivered<'_>,
-        source: Arc<dyn Source>,
+        source: Arc<dyn ReadAt>,
     ) -> Result<Self, ConsolidationError> {
         let (metadata, footer_start) = read_footer(&*source)?;
         let schema = metadata.file_metadata().schema_descr();
@@ -122,7 +124,7 @@ impl ParquetFile {
     }
 }
 
-fn read_footer(source: &dyn Source) -> Result<(ParquetMetaData, u64), ConsolidationError> {
+fn read_footer(source: &dyn ReadAt) -> Result<(ParquetMetaData, u64), ConsolidationError> {
     let broken =
         |message: &str| ConsolidationError::Read(ParquetError::General(message.to_owned()).into());
     let size = source.size();
@@ -307,6 +309,8 @@ pub(super) struct ParquetRows {
     next_group: usize,
     open: Option<OpenGroup>,
     rows_before: u64,
+    /// What pages are decompressed into.
+    buffers: SharedBuffers,
 }
 
 struct OpenGroup {
@@ -325,6 +329,7 @@ impl ParquetRows {
             next_group: 0,
             open: None,
             rows_before: 0,
+            buffers: SharedBuffers::default(),
         }
     }
 
@@ -350,6 +355,7 @@ impl ParquetRows {
                     known.meaning,
                     athena_type,
                     is_diverse(*place),
+                    &self.buffers,
                 )?;
                 columns.push((*place, reader));
             }

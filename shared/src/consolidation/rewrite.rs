@@ -12,9 +12,9 @@ use parquet::file::writer::TrackedWrite;
 use parquet::schema::types::SchemaDescPtr;
 
 use super::chunk_writer::ChunkWriter;
+use super::files::Output;
 use super::observer::Observer;
 use super::rows::{INVENTORY_COLUMNS, RowReader, Rows, Span, Texts, Values, place};
-use super::source::Output;
 use super::{Consolidated, ConsolidationError, Delivered};
 use crate::snapshot_schema;
 use crate::totals::Totals;
@@ -63,8 +63,7 @@ pub(super) fn rewrite(
         observer.observe(&rows)?;
         open.push(&rows, &observer).map_err(writing)?;
         if open.is_full() {
-            let full = std::mem::replace(&mut open, RowGroup::new(&schema));
-            row_groups.push(full.finish(&schema, row_groups.len(), &mut sink)?);
+            row_groups.push(open.finish(&schema, row_groups.len(), &mut sink)?);
         }
     }
     if open.rows > 0 {
@@ -126,9 +125,9 @@ impl RowGroup {
             column.push(values, rows.len)?;
         }
         let derived = [
-            &observer.extension,
-            &observer.top_prefix,
-            &observer.category,
+            &observer.derived.extension,
+            &observer.derived.top_prefix,
+            &observer.derived.category,
         ];
         for (column, values) in self.columns[INVENTORY_COLUMNS..].iter_mut().zip(derived) {
             column.push_coded(values, rows.len)?;
@@ -142,17 +141,16 @@ impl RowGroup {
         self.rows >= ROW_GROUP_ROWS || held >= ROW_GROUP_BYTES
     }
 
+    /// Writes the row group, and begins the next one.
     fn finish<W: Write + Send>(
-        self,
+        &mut self,
         schema: &SchemaDescPtr,
         ordinal: usize,
         sink: &mut TrackedWrite<W>,
     ) -> Result<RowGroupMetaData, ConsolidationError> {
         let start = sink.bytes_written();
-        let chunks = self
-            .columns
-            .into_iter()
-            .map(|column| column.finish(sink, 0));
+        let rows = std::mem::take(&mut self.rows);
+        let chunks = self.columns.iter_mut().map(|column| column.finish(sink, 0));
         let chunks = chunks.collect::<Result<Vec<_>, _>>().map_err(writing)?;
         let size = chunks
             .iter()
@@ -160,7 +158,7 @@ impl RowGroup {
             .sum();
         let metadata = || {
             RowGroupMetaData::builder(Arc::clone(schema))
-                .set_num_rows(i64::try_from(self.rows)?)
+                .set_num_rows(i64::try_from(rows)?)
                 .set_total_byte_size(size)
                 .set_ordinal(i32::try_from(ordinal)?)
                 .set_file_offset(i64::try_from(start)?)
@@ -198,7 +196,7 @@ fn make_text(rows: &mut Rows) -> u64 {
 }
 
 /// Whether all texts are.
-pub(super) fn is_text(texts: &Texts) -> bool {
+fn is_text(texts: &Texts) -> bool {
     let there = || texts.spans.iter().filter(|span| !span.is_null());
     // Texts mostly stand one after the other and are ASCII, lengths in between too.
     let mut end = there().next().map_or(0, |first| first.start());
@@ -210,7 +208,10 @@ pub(super) fn is_text(texts: &Texts) -> bool {
     });
     let together = texts.buffer.get(start..end).filter(|_| is_in_order);
     together.is_some_and(<[u8]>::is_ascii)
-        || there().all(|span| std::str::from_utf8(span.of(&texts.buffer)).is_ok())
+        || there().all(|span| {
+            let text = span.of(&texts.buffer);
+            text.is_ascii() || std::str::from_utf8(text).is_ok()
+        })
 }
 
 pub(super) fn writing(error: ParquetError) -> ConsolidationError {

@@ -279,7 +279,7 @@ fn the_file_on_disk_becomes_the_same_as_the_one_in_memory() {
         schema: &[],
     };
     let mut output = MemoryFile::of(&content);
-    let source: Arc<dyn Source> = Arc::new(LocalFile::new(file).unwrap());
+    let source: Arc<dyn ReadAt> = Arc::new(LocalFile::new(file).unwrap());
     let from_disk = consolidate(delivered, &source, &mut output).unwrap();
     assert_eq!((from_disk, output.into_bytes()), consolidated(&content));
 }
@@ -533,7 +533,7 @@ fn a_damaged_file_is_refused() {
 fn a_full_disk_is_not_the_fault_of_the_file() {
     struct Full;
     impl Output for Full {
-        fn copy_source(&mut self, _: u64) -> io::Result<()> {
+        fn copy_delivered(&mut self, _: u64) -> io::Result<()> {
             Ok(())
         }
         fn restart(&mut self) -> io::Result<()> {
@@ -554,7 +554,7 @@ fn a_full_disk_is_not_the_fault_of_the_file() {
         format: FileFormat::Parquet,
         schema: &[],
     };
-    let source: Arc<dyn Source> = Arc::new(write(&schema(Annotations::Delivered), &sample()));
+    let source: Arc<dyn ReadAt> = Arc::new(write(&schema(Annotations::Delivered), &sample()));
     let error = consolidate(delivered, &source, &mut Full).unwrap_err();
     assert!(
         matches!(error, ConsolidationError::Write(_)) && !error.is_fault_of_the_file(),

@@ -8,7 +8,7 @@ use bytes::{Buf, Bytes};
 use flate2::bufread::MultiGzDecoder;
 
 use crate::consolidation::ConsolidationError;
-use crate::consolidation::source::Source;
+use crate::consolidation::files::ReadAt;
 
 /// The least that is fetched at once, whatever the source thinks best.
 pub(super) const MIN_WINDOW: u64 = 64 * 1024;
@@ -18,7 +18,7 @@ pub(super) const MIN_WINDOW: u64 = 64 * 1024;
 pub(super) struct Inflate(MultiGzDecoder<Windows>);
 
 impl Inflate {
-    pub(super) fn new(source: Arc<dyn Source>) -> Self {
+    pub(super) fn new(source: Arc<dyn ReadAt>) -> Self {
         let windows = windows(source.size(), source.window().max(MIN_WINDOW));
         source.announce(&windows);
         Self(MultiGzDecoder::new(Windows {
@@ -58,7 +58,7 @@ fn windows(size: u64, window: u64) -> Vec<Range<u64>> {
 
 /// The bytes of a source, one window in memory.
 struct Windows {
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     left: std::vec::IntoIter<Range<u64>>,
     held: Bytes,
     /// Why the source could not be read, to be told from what is wrong with the bytes.

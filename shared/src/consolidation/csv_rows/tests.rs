@@ -32,7 +32,7 @@ impl Windowed {
     }
 }
 
-impl Source for Windowed {
+impl ReadAt for Windowed {
     fn size(&self) -> u64 {
         self.bytes.size()
     }
@@ -59,7 +59,7 @@ fn gzip(text: &[u8]) -> Vec<u8> {
 
 fn with_reader<T>(
     columns: &[&str],
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     read: impl FnOnce(CsvRows) -> Result<T, ConsolidationError>,
 ) -> Result<T, ConsolidationError> {
     let bucket = BucketName::try_from("photos").unwrap();
@@ -76,7 +76,7 @@ fn with_reader<T>(
 /// are left out.
 fn read_from(
     columns: &[&str],
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
 ) -> Result<Vec<Vec<Option<String>>>, ConsolidationError> {
     with_reader(columns, source, |mut reader| {
         let mut rows = Rows::default();
@@ -433,7 +433,7 @@ fn windows_are_announced_and_read_once_each() {
     for (asked, used) in [(1, MIN_WINDOW), (100_000, 100_000), (u64::MAX, u64::MAX)] {
         let source = Windowed::new(file.clone(), asked);
         let columns = ["bucket", "key", "size"];
-        let rows = read_from(&columns, Arc::clone(&source) as Arc<dyn Source>).unwrap();
+        let rows = read_from(&columns, Arc::clone(&source) as Arc<dyn ReadAt>).unwrap();
         assert_eq!(rows.len(), 20_000);
         let announced = source.announced.lock().unwrap().clone();
         assert_eq!(announced, *source.read.lock().unwrap());
@@ -453,7 +453,7 @@ fn consolidate_all(
         format: FileFormat::Csv,
         schema: &schema,
     };
-    let source: Arc<dyn Source> = Windowed::new(file, window);
+    let source: Arc<dyn ReadAt> = Windowed::new(file, window);
     let mut output = InMemory::default();
     let consolidated = consolidate(delivered, &source, &mut output)?;
     Ok((consolidated, output.0))
@@ -474,7 +474,7 @@ impl Write for InMemory {
 }
 
 impl Output for InMemory {
-    fn copy_source(&mut self, _: u64) -> io::Result<()> {
+    fn copy_delivered(&mut self, _: u64) -> io::Result<()> {
         Err(io::Error::other("nothing of a CSV file can be taken over"))
     }
 
@@ -509,7 +509,7 @@ fn a_source_that_fails_is_not_the_fault_of_the_file() {
         from: u64,
         error: Mutex<Option<io::Error>>,
     }
-    impl Source for Failing {
+    impl ReadAt for Failing {
         fn size(&self) -> u64 {
             self.bytes.size()
         }

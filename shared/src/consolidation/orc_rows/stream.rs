@@ -9,7 +9,7 @@ use bytes::{Bytes, BytesMut};
 use libdeflater::Decompressor;
 
 use crate::consolidation::ConsolidationError;
-use crate::consolidation::source::Source;
+use crate::consolidation::files::ReadAt;
 
 /// How streams are compressed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -21,7 +21,7 @@ pub(super) enum Compression {
 
 /// A part of the file that is read from front to back.
 pub(super) struct Piece {
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     /// What was fetched and not taken yet.
     held: Bytes,
     /// Where in the file the rest stands.
@@ -33,7 +33,7 @@ pub(super) struct Piece {
 
 impl Piece {
     /// A part that is fetched bit by bit.
-    pub(super) fn new(source: Arc<dyn Source>, start: u64, length: u64, window: u64) -> Self {
+    pub(super) fn new(source: Arc<dyn ReadAt>, start: u64, length: u64, window: u64) -> Self {
         Self {
             source,
             held: Bytes::new(),
@@ -44,7 +44,7 @@ impl Piece {
     }
 
     /// A part that is in memory.
-    pub(super) fn fetched(source: Arc<dyn Source>, bytes: Bytes) -> Self {
+    pub(super) fn fetched(source: Arc<dyn ReadAt>, bytes: Bytes) -> Self {
         Self {
             source,
             held: bytes,
@@ -244,7 +244,7 @@ pub(super) fn inflate_all(
     compression: Compression,
     limit: usize,
 ) -> Result<Bytes, ConsolidationError> {
-    let source: Arc<dyn Source> = Arc::new(Bytes::new());
+    let source: Arc<dyn ReadAt> = Arc::new(Bytes::new());
     let piece = Piece::fetched(source, bytes);
     let mut stream = Stream::new(what.into(), piece, compression);
     stream.fill(limit)?;
@@ -289,7 +289,7 @@ mod tests {
     }
 
     fn stream(file: Vec<u8>, place: Range<u64>, window: u64, compression: Compression) -> Stream {
-        let source: Arc<dyn Source> = Arc::new(Bytes::from(file));
+        let source: Arc<dyn ReadAt> = Arc::new(Bytes::from(file));
         let length = place.end - place.start;
         let piece = Piece::new(source, place.start, length, window);
         Stream::new("key".into(), piece, compression)

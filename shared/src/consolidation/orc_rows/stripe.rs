@@ -19,8 +19,8 @@ use super::messages::{EncodingKind, StreamKind, StripeFooter, StripeInformation,
 use super::stream::{Compression, Piece, Stream, damaged, inflate_all};
 use super::tail::{MAX_FOOTER, broken, decode};
 use crate::consolidation::ConsolidationError;
+use crate::consolidation::files::ReadAt;
 use crate::consolidation::rows::is_diverse;
-use crate::consolidation::source::Source;
 use crate::snapshot_schema::{AthenaType, COLUMNS};
 
 /// Windows are not smaller, however many streams share the memory.
@@ -31,7 +31,7 @@ const DICTIONARY_BYTES: usize = 128 * 1024 * 1024;
 
 /// A stripe whose footer was read.
 pub(super) struct Stripe {
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     /// Where it begins in the file.
     start: u64,
     /// All of it, unless it is too large.
@@ -55,7 +55,7 @@ fn place(stripe: &StripeInformation) -> Range<u64> {
 }
 
 /// Says to the source which stripes will be read at once, for they are no larger than the limit.
-pub(super) fn announce(source: &dyn Source, stripes: &[StripeInformation], limit: u64) {
+pub(super) fn announce(source: &dyn ReadAt, stripes: &[StripeInformation], limit: u64) {
     let places = stripes.iter().map(place);
     let small: Vec<_> = places
         .filter(|place| place.end - place.start <= limit)
@@ -66,7 +66,7 @@ pub(super) fn announce(source: &dyn Source, stripes: &[StripeInformation], limit
 impl Stripe {
     /// Reads the footer of a stripe, which is within the file, or all of it up to the limit.
     pub(super) fn read(
-        source: Arc<dyn Source>,
+        source: Arc<dyn ReadAt>,
         stripe: &StripeInformation,
         compression: Compression,
         limit: u64,

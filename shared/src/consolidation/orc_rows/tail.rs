@@ -8,7 +8,7 @@ use prost::Message;
 use super::messages::{CompressionKind, Footer, PostScript, StripeInformation, Type};
 use super::stream::{Compression, inflate_all};
 use crate::consolidation::ConsolidationError;
-use crate::consolidation::source::Source;
+use crate::consolidation::files::ReadAt;
 
 /// Bytes at the end of a file that are read at once, in the hope that the whole footer is there.
 const TAIL_BYTES: u64 = 64 * 1024;
@@ -32,7 +32,7 @@ pub(super) struct Tail {
 
 impl Tail {
     /// Reads and checks it.
-    pub(super) fn read(source: &dyn Source) -> Result<Self, ConsolidationError> {
+    pub(super) fn read(source: &dyn ReadAt) -> Result<Self, ConsolidationError> {
         let size = source.size();
         let tail_start = size.saturating_sub(TAIL_BYTES);
         let mut tail = source

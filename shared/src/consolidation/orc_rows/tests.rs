@@ -18,7 +18,7 @@ const SNAPPY: &[u8] = include_bytes!("../fixtures/snappy.orc");
 type Row = [Option<String>; INVENTORY_COLUMNS];
 
 fn open(
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     promised: &[&str],
     stripe_bytes: u64,
 ) -> Result<OrcRows, ConsolidationError> {
@@ -154,7 +154,7 @@ struct Noted {
     read: Mutex<Vec<Range<u64>>>,
 }
 
-impl Source for Noted {
+impl ReadAt for Noted {
     fn size(&self) -> u64 {
         self.file.size()
     }
@@ -205,7 +205,7 @@ fn streams_of_a_large_stripe_are_read_in_windows() {
 fn a_source_that_fails_is_not_the_files_fault() {
     struct Failing(Bytes);
 
-    impl Source for Failing {
+    impl ReadAt for Failing {
         fn size(&self) -> u64 {
             self.0.size()
         }

@@ -6,18 +6,20 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::basic::Encoding;
-use parquet::column::page::{Page, PageReader as _};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::ColumnChunkMetaData;
-use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::Meaning;
+use super::pages::{Levels, Page, Pages};
 use super::unusual::UnusualChunk;
 use super::window::Window;
 use crate::consolidation::ConsolidationError;
-use crate::consolidation::hybrid;
-use crate::consolidation::rows::{Coded, Flags, NULL, Numbers, Span, Texts, Values, spread};
-use crate::consolidation::source::Source;
+use crate::consolidation::buffers::SharedBuffers;
+use crate::consolidation::files::ReadAt;
+use crate::consolidation::hybrid::{self, Piece};
+use crate::consolidation::rows::{
+    Coded, Dictionary, Flags, NULL, Numbers, Span, Texts, Values, spread,
+};
 use crate::snapshot_schema::AthenaType;
 
 /// Where a chunk is cut to be fetched: the part of the chunk that goes before, and the range.
@@ -43,18 +45,19 @@ pub(super) enum ChunkReader {
 
 impl ChunkReader {
     pub(super) fn new(
-        source: Arc<dyn Source>,
+        source: Arc<dyn ReadAt>,
         chunk: &ColumnChunkMetaData,
         meaning: Meaning,
         athena_type: AthenaType,
         is_diverse: bool,
+        buffers: &SharedBuffers,
     ) -> Result<Self, ConsolidationError> {
-        let window = Window::new(source, chunk.byte_range());
+        let window = Window::new(source, chunk.byte_range(), buffers);
         if meaning != Meaning::Same || !chunk.encodings().all(is_usual) {
             let chunk = UnusualChunk::new(window, chunk, meaning, athena_type, is_diverse)?;
             return Ok(Self::Unusual(Box::new(chunk)));
         }
-        let pages = SerializedPageReader::new(Arc::new(window.clone()), chunk, 0, None);
+        let pages = Pages::new(&window, chunk, buffers);
         let column = Column {
             name: chunk.column_descr().name().to_owned(),
             window,
@@ -135,7 +138,7 @@ impl Column {
 
 pub(super) struct UsualChunk {
     column: Column,
-    pages: SerializedPageReader<Window>,
+    pages: Pages,
     athena_type: AthenaType,
     is_diverse: bool,
     is_optional: bool,
@@ -170,6 +173,19 @@ struct PageDictionary {
     /// The code of each text in the dictionary of the column, as far as it is known.
     codes: Vec<u32>,
     epoch: u32,
+}
+
+impl PageDictionary {
+    /// The code in the dictionary of the column of one in that of the page; `None` if there is none.
+    #[inline]
+    fn code(&mut self, code: u32, column: &mut Dictionary) -> Option<u32> {
+        let place = code as usize;
+        let known = self.codes.get_mut(place)?;
+        if *known == NULL {
+            *known = column.intern(self.spans[place].of(&self.texts));
+        }
+        Some(*known)
+    }
 }
 
 const SHORT: &str = "a page ends too early";
@@ -224,49 +240,30 @@ impl UsualChunk {
     }
 
     fn next_page(&mut self) -> Result<(), ConsolidationError> {
-        let page = self.pages.get_next_page();
+        let page = self.pages.next();
         let page = page.map_err(|error| self.column.damaged(&error))?;
         match page {
             None => Err(self.column.wrong("it has fewer values than rows")),
-            Some(Page::DictionaryPage {
-                buf, num_values, ..
-            }) => self.open_dictionary(buf, num_values as usize),
-            Some(Page::DataPage {
-                mut buf,
-                num_values,
+            Some(Page::Dictionary { values, count }) => self.open_dictionary(values, count),
+            Some(Page::Data {
+                levels,
+                mut values,
+                count,
                 encoding,
-                def_level_encoding,
-                ..
             }) => {
                 self.levels = None;
                 if self.is_optional {
-                    if def_level_encoding != Encoding::RLE {
-                        let what = format!("levels in {def_level_encoding} are not supported");
-                        return Err(self.column.wrong(&what));
-                    }
-                    let levels = self.take_prefixed(&mut buf)?;
+                    let levels = match levels {
+                        Levels::Apart(levels) => levels,
+                        Levels::Before(Encoding::RLE) => self.take_prefixed(&mut values)?,
+                        Levels::Before(encoding) => {
+                            let what = format!("levels in {encoding} are not supported");
+                            return Err(self.column.wrong(&what));
+                        }
+                    };
                     self.levels = hybrid::Decoder::new(levels, 1);
                 }
-                self.open_values(buf, num_values as usize, encoding)
-            }
-            Some(Page::DataPageV2 {
-                buf,
-                num_values,
-                encoding,
-                def_levels_byte_len,
-                rep_levels_byte_len,
-                ..
-            }) => {
-                let before = rep_levels_byte_len as usize;
-                let after = before + def_levels_byte_len as usize;
-                if after > buf.len() {
-                    return Err(self.column.wrong(SHORT));
-                }
-                self.levels = None;
-                if self.is_optional {
-                    self.levels = hybrid::Decoder::new(buf.slice(before..after), 1);
-                }
-                self.open_values(buf.slice(after..), num_values as usize, encoding)
+                self.open_values(values, count, encoding)
             }
         }
     }
@@ -345,20 +342,15 @@ impl UsualChunk {
         // Mostly all rows have one, or none.
         let mut known = 0;
         while known < rows {
-            match levels.read_repeated(rows - known) {
-                Some((1, count)) if count == rows => return Ok(rows),
-                Some((value, count)) => {
+            let piece = levels.read_piece(rows - known, &mut self.defined);
+            known += match piece.ok_or_else(|| self.column.wrong(SHORT))? {
+                Piece::Repeated(1, count) if count == rows => return Ok(rows),
+                Piece::Repeated(value, count) => {
                     self.defined.resize(known + count, value);
-                    known += count;
+                    count
                 }
-                None => {
-                    // Packed levels come in groups of 8.
-                    let count = (rows - known).min(8);
-                    let read = levels.read(count, &mut self.defined);
-                    read.ok_or_else(|| self.column.wrong(SHORT))?;
-                    known += count;
-                }
-            }
+                Piece::Appended(count) => count,
+            };
         }
         Ok(self.defined.iter().filter(|level| **level == 1).count())
     }
@@ -408,29 +400,51 @@ impl UsualChunk {
                 coded.push(Some(span.of(bytes)));
             }
         } else {
-            self.take_codes(count)?;
-            let Self {
-                dictionary, codes, ..
-            } = self;
-            if dictionary.epoch != coded.dictionary.epoch() {
-                dictionary.epoch = coded.dictionary.epoch();
-                dictionary.codes.fill(NULL);
-            }
-            for code in codes {
-                let place = *code as usize;
-                let known = dictionary.codes.get(place).copied();
-                let own = known.ok_or_else(|| self.column.wrong(NO_SUCH_CODE))?;
-                coded.codes.push(if own == NULL {
-                    let text = dictionary.spans[place].of(&dictionary.texts);
-                    let own = coded.dictionary.intern(text);
-                    dictionary.codes[place] = own;
-                    own
-                } else {
-                    own
-                });
-            }
+            self.read_coded(count, coded)?;
         }
         self.spread(&mut coded.codes, before, NULL);
+        Ok(())
+    }
+
+    fn read_coded(&mut self, count: usize, coded: &mut Coded) -> Result<(), ConsolidationError> {
+        let Self {
+            column,
+            dictionary,
+            codes,
+            encoded,
+            ..
+        } = self;
+        let Encoded::Codes(decoder) = encoded else {
+            return Err(column.wrong(SHORT));
+        };
+        if dictionary.epoch != coded.dictionary.epoch() {
+            dictionary.epoch = coded.dictionary.epoch();
+            dictionary.codes.fill(NULL);
+        }
+        let mut left = count;
+        while left > 0 {
+            codes.clear();
+            let piece = decoder.read_piece(left, codes);
+            left -= match piece.ok_or_else(|| column.wrong(SHORT))? {
+                Piece::Repeated(code, times) => {
+                    let own = dictionary.code(code, &mut coded.dictionary);
+                    let own = own.ok_or_else(|| column.wrong(NO_SUCH_CODE))?;
+                    coded.codes.extend(std::iter::repeat_n(own, times));
+                    times
+                }
+                Piece::Appended(times) => {
+                    let own = codes
+                        .iter()
+                        .map_while(|code| dictionary.code(*code, &mut coded.dictionary));
+                    let before = coded.codes.len();
+                    coded.codes.extend(own);
+                    if coded.codes.len() < before + times {
+                        return Err(column.wrong(NO_SUCH_CODE));
+                    }
+                    times
+                }
+            };
+        }
         Ok(())
     }
 
@@ -485,10 +499,7 @@ impl UsualChunk {
             if position.saturating_add(count) > bytes.len().saturating_mul(8) {
                 return Err(self.column.wrong(SHORT));
             }
-            let bits = *position..*position + count;
-            flags
-                .values
-                .extend(bits.map(|bit| (bytes[bit / 8] >> (bit % 8)) & 1));
+            read_bits(bytes, *position, count, &mut flags.values);
             *position += count;
         } else {
             self.take_codes(count)?;
@@ -511,6 +522,20 @@ impl UsualChunk {
             );
         }
     }
+}
+
+/// Appends bits, which have to be there.
+fn read_bits(bytes: &[u8], from: usize, count: usize, out: &mut Vec<u8>) {
+    let bit = |bit: usize| (bytes[bit / 8] >> (bit % 8)) & 1;
+    let to = from + count;
+    let whole = from.next_multiple_of(8).min(to);
+    out.extend((from..whole).map(bit));
+    let whole_bytes = bytes[whole / 8..].iter().take((to - whole) / 8);
+    out.extend(whole_bytes.flat_map(|byte| -> [u8; 8] {
+        // Each bit goes into the lowest one of a byte.
+        std::array::from_fn(|bit| (byte >> bit) & 1)
+    }));
+    out.extend((to - (to - whole) % 8..to).map(bit));
 }
 
 const NO_SUCH_CODE: &str = "a code is not in its dictionary";

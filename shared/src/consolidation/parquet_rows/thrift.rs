@@ -30,20 +30,42 @@ const SCHEMA: i64 = 2;
 /// Field of `SchemaElement` with the number of children, which makes it a group.
 const NUM_CHILDREN: i64 = 5;
 
-/// Field of `PageHeader` with the size of the page, not compressed.
-const UNCOMPRESSED_PAGE_SIZE: i64 = 2;
-
 /// Whether decoding a footer takes no more memory and time than its length accounts for.
 pub(super) fn is_bounded(footer: &[u8]) -> bool {
     Walk::new(footer).pass_struct(Place::File, 0).is_some()
 }
 
-/// How large a page is, not compressed, according to the header that these bytes begin with. `None`
-/// if they are not all of a header, or decoding it takes more than its length accounts for.
-pub(super) fn page_size(header: &[u8]) -> Option<i64> {
-    let mut walk = Walk::new(header);
+/// The header of a page that these bytes begin with. `None` if they are not all of one, or decoding it
+/// takes more than its length accounts for.
+pub(super) fn page_header(bytes: &[u8]) -> Option<PageHeader> {
+    let mut walk = Walk::new(bytes);
     walk.pass_struct(Place::PageHeader, 0)?;
-    walk.page_size
+    walk.page.size?;
+    walk.page.length = bytes.len() - walk.rest.len();
+    Some(walk.page)
+}
+
+/// What the header of a page tells; a number that it does not have is 0.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct PageHeader {
+    /// Bytes of the header itself.
+    pub(super) length: usize,
+    /// `PageType`.
+    pub(super) kind: i64,
+    /// Bytes of the page when it is not compressed.
+    pub(super) size: Option<i64>,
+    /// Bytes of the page in the file.
+    pub(super) compressed_size: i64,
+    /// Values, null ones too.
+    pub(super) values: i64,
+    /// `Encoding` of the values.
+    pub(super) encoding: i64,
+    /// `Encoding` of definition levels in a page of the first version.
+    pub(super) level_encoding: i64,
+    /// Bytes of the levels in a page of the second version, repetition first.
+    pub(super) levels: [i64; 2],
+    /// Whether a page of the second version says that its values are not compressed.
+    pub(super) is_stored: bool,
 }
 
 /// What a structure is, as far as that matters.
@@ -94,12 +116,31 @@ impl Place {
     }
 }
 
+impl PageHeader {
+    fn note(&mut self, place: Place, id: i64, number: i64) {
+        match (place, id) {
+            (Place::PageHeader, 1) => self.kind = number,
+            (Place::PageHeader, 2) => self.size = Some(number),
+            (Place::PageHeader, 3) => self.compressed_size = number,
+            (Place::DataPageHeader | Place::DictionaryPageHeader | Place::DataPageHeaderV2, 1) => {
+                self.values = number;
+            }
+            (Place::DataPageHeader | Place::DictionaryPageHeader, 2)
+            | (Place::DataPageHeaderV2, 4) => self.encoding = number,
+            (Place::DataPageHeader, 3) => self.level_encoding = number,
+            (Place::DataPageHeaderV2, 5) => self.levels[1] = number,
+            (Place::DataPageHeaderV2, 6) => self.levels[0] = number,
+            _ => {}
+        }
+    }
+}
+
 /// Goes through encoded values; every function gives `None` where they end early or are not what
 /// footers and page headers have.
 struct Walk<'a> {
     rest: &'a [u8],
     groups: usize,
-    page_size: Option<i64>,
+    page: PageHeader,
 }
 
 impl<'a> Walk<'a> {
@@ -107,7 +148,7 @@ impl<'a> Walk<'a> {
         Self {
             rest: encoded,
             groups: 0,
-            page_size: None,
+            page: PageHeader::default(),
         }
     }
 
@@ -138,10 +179,12 @@ impl<'a> Walk<'a> {
                     }
                 }
                 (Place::File, SCHEMA, _) => self.pass_list(depth, Place::SchemaElement)?,
-                (Place::PageHeader, UNCOMPRESSED_PAGE_SIZE, _) => {
-                    self.page_size = Some(self.number()?);
-                }
+                (Place::DataPageHeaderV2, 7, kind) => self.page.is_stored = kind == kind::FALSE,
                 (_, _, kind::TRUE | kind::FALSE) => {}
+                (place, id, kind::I32) => {
+                    let number = self.number()?;
+                    self.page.note(place, id, number);
+                }
                 (_, _, kind::STRUCT) => self.pass_struct(place.of_field(id), depth + 1)?,
                 _ => self.pass_value(kind, depth)?,
             }
@@ -285,20 +328,31 @@ mod tests {
         assert!(!is_bounded(&[0x69, 0x23, 0x01, 0x01, 0x00]));
     }
     #[test]
-    fn a_page_header_tells_the_size_of_its_page() {
+    fn a_page_header_tells_how_to_read_its_page() {
         // A data page of 150 bytes before compression and 100 after it, with 3 values.
         let header = [
             0x15, 0x00, 0x15, 0xAC, 0x02, 0x15, 0xC8, 0x01, 0x2C, 0x15, 0x06, 0x15, 0x00, 0x00,
             0x00,
         ];
-        assert_eq!(page_size(&header), Some(150));
-        assert_eq!(page_size(&[&header[..], b"page"].concat()), Some(150));
+        let told = PageHeader {
+            length: header.len(),
+            kind: 0,
+            size: Some(150),
+            compressed_size: 100,
+            values: 3,
+            ..PageHeader::default()
+        };
+        assert_eq!(page_header(&header), Some(told));
+        assert_eq!(page_header(&[&header[..], b"page"].concat()), Some(told));
         for length in 0..header.len() {
-            assert_eq!(page_size(&header[..length]), None, "{length}");
+            assert_eq!(page_header(&header[..length]), None, "{length}");
         }
-        assert_eq!(page_size(&[0x15, 0x00, 0x00]), None);
+        assert_eq!(page_header(&[0x15, 0x00, 0x00]), None);
         // A text where a number has to be, and a list of truths.
-        assert_eq!(page_size(&[0x15, 0x00, 0x18, 0x01, b'a', 0x00]), None);
-        assert_eq!(page_size(&[0x25, 0x02, 0x79, 0x21, 0x01, 0x01, 0x00]), None);
+        assert_eq!(page_header(&[0x15, 0x00, 0x18, 0x01, b'a', 0x00]), None);
+        assert_eq!(
+            page_header(&[0x25, 0x02, 0x79, 0x21, 0x01, 0x01, 0x00]),
+            None
+        );
     }
 }

@@ -7,8 +7,9 @@ use bytes::Bytes;
 use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
-use super::thrift;
-use crate::consolidation::source::Source;
+use super::thrift::{self, PageHeader};
+use crate::consolidation::buffers::SharedBuffers;
+use crate::consolidation::files::ReadAt;
 
 /// The most that a page may be said to hold. The library takes the memory before it looks at the
 /// page; writers end pages at about 1 MiB.
@@ -19,10 +20,12 @@ const MAX_PAGE_BYTES: i64 = 128 * 1024 * 1024;
 pub(super) struct Window(Arc<Inner>);
 
 struct Inner {
-    source: Arc<dyn Source>,
+    source: Arc<dyn ReadAt>,
     start: u64,
     end: u64,
     held: Mutex<Held>,
+    /// What parts that are not fetched together are joined in.
+    buffers: SharedBuffers,
 }
 
 #[derive(Default)]
@@ -30,13 +33,19 @@ struct Held {
     /// Place of the first byte held.
     at: u64,
     bytes: Bytes,
+    /// What follows these bytes, in a piece of its own as it was fetched.
+    ahead: Bytes,
     /// Why the source could not be read.
     trouble: Option<io::Error>,
 }
 
 impl Window {
     /// A window on a chunk, by its place and length.
-    pub(super) fn new(source: Arc<dyn Source>, (start, length): (u64, u64)) -> Self {
+    pub(super) fn new(
+        source: Arc<dyn ReadAt>,
+        (start, length): (u64, u64),
+        buffers: &SharedBuffers,
+    ) -> Self {
         Self(Arc::new(Inner {
             source,
             start,
@@ -45,6 +54,7 @@ impl Window {
                 at: start,
                 ..Held::default()
             }),
+            buffers: Arc::clone(buffers),
         }))
     }
 
@@ -58,23 +68,26 @@ impl Window {
     }
 
     /// At least `length` bytes from a place on, or all that are left.
-    fn fetch(&self, from: u64, length: u64) -> io::Result<Bytes> {
+    pub(super) fn fetch(&self, from: u64, length: u64) -> io::Result<Bytes> {
         let Inner {
-            source, start, end, ..
+            source,
+            start,
+            end,
+            buffers,
+            ..
         } = &*self.0;
         let mut held = self.held();
         let wanted = from.saturating_add(length).min(*end);
         if from < held.at || wanted < from {
             return Err(io::Error::other("a chunk is read backwards"));
         }
-        let held_end = held.at + held.bytes.len() as u64;
-        if wanted > held_end {
+        held.pass_to(from);
+        if wanted > held.end() {
             // Windows stand where they were announced, so that none is fetched twice.
             let window = source.window().max(1);
             let windows = (wanted - start).div_ceil(window);
             let to = (start + windows * window).min(*end);
-            let kept = held_end.saturating_sub(from);
-            let missing = match source.read(from.max(held_end)..to) {
+            let missing = match source.read(from.max(held.end())..to) {
                 Ok(missing) => missing,
                 Err(error) => {
                     // On its way through the library it would lose its type.
@@ -83,19 +96,49 @@ impl Window {
                     return Err(told);
                 }
             };
-            held.bytes = if kept == 0 {
-                missing
-            } else {
-                let kept = held.bytes.len() - place(kept)?;
-                let mut joined = Vec::with_capacity(held.bytes.len() - kept + missing.len());
-                joined.extend_from_slice(&held.bytes[kept..]);
-                joined.extend_from_slice(&missing);
-                Bytes::from(joined)
-            };
-            held.at = from;
+            if !held.ahead.is_empty() {
+                let all = held.end() - from;
+                held.bytes = held.join(from, all, buffers)?;
+                held.at = from;
+            }
+            held.ahead = missing;
+            held.pass_to(from);
         }
-        let skipped = place(from - held.at)?;
-        Ok(held.bytes.slice(skipped..))
+        let there = held.at + held.bytes.len() as u64;
+        if wanted > there {
+            return held.join(from, wanted - from, buffers);
+        }
+        Ok(held.bytes.slice(place(from - held.at)?..))
+    }
+}
+
+impl Held {
+    fn end(&self) -> u64 {
+        self.at + (self.bytes.len() + self.ahead.len()) as u64
+    }
+
+    /// Lets go of bytes that all stand before a place.
+    fn pass_to(&mut self, from: u64) {
+        // There are two pieces.
+        for _ in 0..2 {
+            let end = self.at + self.bytes.len() as u64;
+            if from < end {
+                return;
+            }
+            self.at = if self.ahead.is_empty() { from } else { end };
+            self.bytes = std::mem::take(&mut self.ahead);
+        }
+    }
+
+    /// So many bytes from a place on, some of them ahead.
+    fn join(&self, from: u64, length: u64, buffers: &SharedBuffers) -> io::Result<Bytes> {
+        let rest = &self.bytes[place(from - self.at)?..];
+        let length = place(length)?;
+        let mut buffers = buffers.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut joined = buffers.take(length);
+        joined[..rest.len()].copy_from_slice(rest);
+        joined[rest.len()..length].copy_from_slice(&self.ahead[..length - rest.len()]);
+        Ok(buffers.lend(joined).slice(..length))
     }
 }
 
@@ -143,7 +186,7 @@ impl Read for WindowReader {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         if !self.is_checked {
             self.is_checked = true;
-            self.window.check_header(self.at)?;
+            self.window.page_header(self.at)?;
         }
         let bytes = self.window.fetch(self.at, buffer.len() as u64)?;
         if bytes.is_empty() {
@@ -161,12 +204,13 @@ impl Read for WindowReader {
 const HEADER_BYTES: [u64; 2] = [256, 1024 * 1024];
 
 impl Window {
-    /// Looks at the header of a page before the library does.
-    fn check_header(&self, at: u64) -> io::Result<()> {
+    /// The header of the page at a place.
+    pub(super) fn page_header(&self, at: u64) -> io::Result<PageHeader> {
         for length in HEADER_BYTES {
-            if let Some(size) = thrift::page_size(&self.fetch(at, length)?) {
+            if let Some(header) = thrift::page_header(&self.fetch(at, length)?) {
+                let size = header.size.unwrap_or_default();
                 if (0..=MAX_PAGE_BYTES).contains(&size) {
-                    return Ok(());
+                    return Ok(header);
                 }
                 let message =
                     format!("a page has {size} bytes, where at most {MAX_PAGE_BYTES} are read");

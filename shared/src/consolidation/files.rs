@@ -1,13 +1,17 @@
 //! Where a delivered file is read from, and where a consolidated one goes.
 
 use std::fs::File;
-use std::io::{self, Read, Seek, SeekFrom, Write};
+use std::io::{self, Write};
 use std::ops::Range;
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::SystemTime;
 
 use bytes::Bytes;
 
+use super::buffers::Buffers;
+
 /// A delivered file that can be read at any place.
-pub trait Source: Send + Sync {
+pub trait ReadAt: Send + Sync {
     /// Size in bytes.
     fn size(&self) -> u64;
 
@@ -34,7 +38,7 @@ pub trait Output: Write + Send {
     ///
     /// # Errors
     /// When they cannot be copied.
-    fn copy_source(&mut self, length: u64) -> io::Result<()>;
+    fn copy_delivered(&mut self, length: u64) -> io::Result<()>;
 
     /// Forgets everything, to begin anew.
     ///
@@ -48,6 +52,9 @@ pub trait Output: Write + Send {
 pub struct LocalFile {
     file: File,
     size: u64,
+    /// When it was last written to, if the system tells.
+    modified: Option<SystemTime>,
+    buffers: Mutex<Buffers>,
 }
 
 impl LocalFile {
@@ -56,24 +63,46 @@ impl LocalFile {
     /// # Errors
     /// When the file does not tell its size.
     pub fn new(file: File) -> io::Result<Self> {
-        let size = file.metadata()?.len();
-        Ok(Self { file, size })
+        let metadata = file.metadata()?;
+        Ok(Self {
+            file,
+            size: metadata.len(),
+            modified: metadata.modified().ok(),
+            buffers: Mutex::default(),
+        })
     }
 }
 
-impl Source for LocalFile {
+impl LocalFile {
+    /// The open file, to be copied by the system. Its position is nobody's.
+    pub fn file(&self) -> &File {
+        &self.file
+    }
+
+    /// Checks that nobody has written to the file since it was opened: it is read more than once.
+    ///
+    /// # Errors
+    /// When somebody has, as far as the system tells.
+    pub fn check_unchanged(&self) -> io::Result<()> {
+        let metadata = self.file.metadata()?;
+        if metadata.len() == self.size && metadata.modified().ok() == self.modified {
+            return Ok(());
+        }
+        Err(io::Error::other("it was written to while it was read"))
+    }
+}
+
+impl ReadAt for LocalFile {
     fn size(&self) -> u64 {
         self.size
     }
 
     fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
         let length = range.end.saturating_sub(range.start);
-        let mut bytes = Vec::with_capacity(usize::try_from(length).map_err(io::Error::other)?);
-        // The position is the file's own, which nobody else reads.
-        let mut file = &self.file;
-        file.seek(SeekFrom::Start(range.start))?;
-        file.take(length).read_to_end(&mut bytes)?;
-        complete(bytes.into(), length)
+        let length = usize::try_from(length).map_err(io::Error::other)?;
+        let mut buffer = lock(&self.buffers).take(length);
+        read_exact_at(&self.file, &mut buffer[..length], range.start)?;
+        Ok(lock(&self.buffers).lend(buffer).slice(..length))
     }
 
     fn window(&self) -> u64 {
@@ -82,7 +111,7 @@ impl Source for LocalFile {
     }
 }
 
-impl Source for Bytes {
+impl ReadAt for Bytes {
     fn size(&self) -> u64 {
         self.len() as u64
     }
@@ -98,6 +127,22 @@ impl Source for Bytes {
     fn window(&self) -> u64 {
         self.size().max(1)
     }
+}
+
+fn lock(buffers: &Mutex<Buffers>) -> MutexGuard<'_, Buffers> {
+    buffers.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+#[cfg(unix)]
+fn read_exact_at(file: &File, buffer: &mut [u8], place: u64) -> io::Result<()> {
+    std::os::unix::fs::FileExt::read_exact_at(file, buffer, place)
+}
+
+#[cfg(not(unix))]
+fn read_exact_at(mut file: &File, buffer: &mut [u8], place: u64) -> io::Result<()> {
+    use std::io::{Read as _, Seek as _};
+    file.seek(io::SeekFrom::Start(place))?;
+    file.read_exact(buffer)
 }
 
 fn complete(bytes: Bytes, length: u64) -> io::Result<Bytes> {
