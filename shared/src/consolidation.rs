@@ -7,7 +7,6 @@
 use std::io;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
-use std::time::Instant;
 
 use crate::ids::BucketName;
 use crate::manifest::{FileFormat, Manifest, ManifestFile, Md5Hash, SchemaField};
@@ -139,15 +138,14 @@ pub fn verify(
 pub fn verify_together(
     files: &[(&ManifestFile, Arc<dyn ReadAt>)],
 ) -> Vec<Result<Work, ConsolidationError>> {
-    let begun = Instant::now();
     let to_hash = || {
         files
             .iter()
             .filter(|(expected, file)| file.size() == expected.size)
     };
     let readers: Vec<&dyn ReadAt> = to_hash().map(|(_, file)| &**file).collect();
-    let mut sums = together::hash_together(&readers).into_iter();
-    let took = begun.elapsed();
+    let (sums, took) = checked::timed(|| together::hash_together(&readers));
+    let mut sums = sums.into_iter();
     let bytes: u64 = to_hash().map(|(expected, _)| expected.size).sum();
     files
         .iter()

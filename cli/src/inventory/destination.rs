@@ -421,7 +421,9 @@ mod tests {
     #[test]
     fn a_file_that_is_written_to_meanwhile_is_refused() {
         let Fixture {
-            delivered, pending, ..
+            folder: _folder,
+            delivered,
+            pending,
         } = fixture();
         fs::write(&delivered, "shorter").unwrap();
         let error = pending.finish().err().unwrap().to_string();

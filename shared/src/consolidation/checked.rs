@@ -38,6 +38,13 @@ impl Work {
     }
 }
 
+/// Does something, and tells how long it took.
+pub(super) fn timed<T>(work: impl FnOnce() -> T) -> (T, Duration) {
+    let begun = Instant::now();
+    let done = work();
+    (done, begun.elapsed())
+}
+
 /// A file whose bytes are hashed as they pass, as far as they pass from front to back.
 pub(super) struct CheckedFile {
     inner: Arc<dyn ReadAt>,
