@@ -24,5 +24,6 @@ pub mod smoke_report;
 pub mod snapshot_schema;
 pub mod status;
 pub mod summary;
+mod templates;
 pub mod top_prefixes;
 pub mod totals;

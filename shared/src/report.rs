@@ -16,7 +16,10 @@ use crate::totals::Totals;
 
 mod charts;
 mod data;
+mod findings;
+mod lists;
 mod render;
+mod view;
 
 pub use render::MAX_BYTES;
 

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::{Value, json};
 
 use super::render::{Limits, text};
-use crate::totals::{Breakdown, Month, Tally};
+use crate::summary::{bytes, number};
+use crate::totals::{Breakdown, Month, Tally, Totals};
 
 /// How many bars a breakdown has.
 const MAX_BARS: usize = 10;
@@ -238,4 +240,119 @@ pub(super) fn share(number: u64, whole: u64) -> String {
         1_000 if number < whole => "> 99.9 %".to_owned(),
         _ => format!("{}.{} %", thousandths / 10, thousandths % 10),
     }
+}
+
+/// Bars by storage class and the like.
+pub(super) fn bar_charts(totals: &Totals, limits: Limits) -> Vec<Value> {
+    let charts = [
+        (
+            "Storage classes",
+            "storage class",
+            "storage classes",
+            &totals.by_storage_class,
+            "not told",
+        ),
+        (
+            "Encryption",
+            "encryption",
+            "kinds of encryption",
+            &totals.by_encryption_status,
+            "not told",
+        ),
+        (
+            "Extensions",
+            "extension",
+            "extensions",
+            &totals.by_extension,
+            "none",
+        ),
+    ];
+    charts
+        .into_iter()
+        .filter(|(_, _, _, breakdown, _)| !breakdown.sum().is_zero())
+        .map(|(title, column, plural, breakdown, none)| {
+            let bars = bars(breakdown, none, limits);
+            let mut told = Vec::new();
+            if let Some(shortfall) = bars.shortfall {
+                told.push(format!(
+                    "Other has at least {} {plural}.",
+                    number(bars.more as u64)
+                ));
+                told.push(format!(
+                    "A bar may be short of up to {} and {} versions, which are in other.",
+                    bytes(shortfall.version_bytes),
+                    number(shortfall.versions)
+                ));
+            } else if bars.more > 0 {
+                told.push(format!(
+                    "Other has {} more {plural}.",
+                    number(bars.more as u64)
+                ));
+            }
+            json!({
+                "title": title,
+                "column": column,
+                // As high as the two histograms beside it.
+                "is_tall": bars.rows.len() > 7,
+                "bars": bars,
+                "told": told.join(" "),
+            })
+        })
+        .collect()
+}
+
+/// Columns by size and by month.
+pub(super) fn histograms(totals: &Totals, started_at: Timestamp) -> Vec<Value> {
+    let charts = [
+        (
+            "Sizes",
+            "size",
+            sizes(&totals.by_size),
+            sum(totals.by_size.values()),
+            "size",
+        ),
+        (
+            "Last modified",
+            "month",
+            months(&totals.by_month, started_at),
+            sum(totals.by_month.values()),
+            "date",
+        ),
+    ];
+    charts
+        .into_iter()
+        .map(|(title, column, histogram, counted, what)| {
+            let mut told: Vec<String> = histogram
+                .beside
+                .iter()
+                .map(|(which, tally)| {
+                    let versions = number(tally.versions);
+                    match tally.version_bytes {
+                        0 => format!("{which}: {versions} versions"),
+                        held => format!("{which}: {versions} versions, {}", bytes(held)),
+                    }
+                })
+                .collect();
+            let without = totals.all.versions.saturating_sub(counted.versions);
+            if without > 0 {
+                told.push(format!(
+                    "no {what} in the report: {} versions",
+                    number(without)
+                ));
+            }
+            let told = if told.is_empty() {
+                String::new()
+            } else {
+                format!("Not drawn: {}.", told.join("; "))
+            };
+            json!({ "title": title, "column": column, "histogram": histogram, "told": told })
+        })
+        .collect()
+}
+
+fn sum<'a>(tallies: impl Iterator<Item = &'a Tally>) -> Tally {
+    tallies.fold(Tally::default(), |mut sum, tally| {
+        sum.add(*tally);
+        sum
+    })
 }

@@ -2,41 +2,21 @@
 
 use std::sync::LazyLock;
 
-use minijinja::syntax::SyntaxConfig;
+use minijinja::Environment;
 use minijinja::value::{Serde, Value as TemplateValue};
-use minijinja::{Environment, UndefinedBehavior};
 
 use super::Summary;
 use super::view::{LADDER, Limits, view};
+use crate::templates;
 
 /// Longest text or HTML part, in bytes. Mail programs cut messages off at about 100 KB.
 pub const MAX_BYTES: usize = 90_000;
 
 static TEMPLATES: LazyLock<Environment<'static>> = LazyLock::new(|| {
-    let mut templates = Environment::new();
-    // Optional entries may be asked for, but not shown when they are missing.
-    templates.set_undefined_behavior(UndefinedBehavior::SemiStrict);
-    let mut syntax = SyntaxConfig::builder();
-    syntax.trim_blocks(true).lstrip_blocks(true);
-    templates.set_syntax(syntax.build().expect("the delimiters are the usual ones"));
-    templates.add_filter("number", number);
-    templates.add_filter("bytes", bytes);
-    templates.add_filter("pad", |text: TemplateValue, width: usize| {
-        format!("{:<width$}", text.to_string())
-    });
-    templates.add_filter("right", |text: TemplateValue, width: usize| {
-        format!("{:>width$}", text.to_string())
-    });
-    // The ending decides whether values are escaped.
-    for (name, source) in [
+    templates::environment(&[
         ("summary.txt", include_str!("summary.txt")),
         ("summary.html", include_str!("summary.html")),
-    ] {
-        templates
-            .add_template(name, source)
-            .expect("the templates are part of this program");
-    }
-    templates
+    ])
 });
 
 pub(super) fn text(summary: &Summary) -> String {
