@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use anyhow::{Context, Result, bail};
+use aws_sdk_s3::types::{BucketVersioningStatus, VersioningConfiguration};
 use serde_json::json;
 use shared::ids::{AccountId, BucketName};
 use shared::run::{Outcome, SourceBucket};
@@ -104,6 +105,19 @@ pub async fn rows_in_table(platform: &Platform, ended: &Ended, bucket: &str) -> 
     let rows = query(platform, database, &sql).await?;
     let count = rows.first().and_then(|row| row.first());
     Ok(count.context("a count is one row")?.parse()?)
+}
+
+/// Turns versioning on.
+pub async fn keep_versions(s3: &aws_sdk_s3::Client, bucket: &str) -> Result<()> {
+    let enabled = VersioningConfiguration::builder()
+        .status(BucketVersioningStatus::Enabled)
+        .build();
+    s3.put_bucket_versioning()
+        .bucket(bucket)
+        .versioning_configuration(enabled)
+        .send()
+        .await?;
+    Ok(())
 }
 
 /// Keys of the consolidated bucket under a prefix.

@@ -9,8 +9,8 @@ mod sample_runs;
 mod synthetic;
 
 pub use checks::{
-    Snapshot, check_done_buckets, check_outcome, configurations, leftovers, objects_under, query,
-    rows_in_table, snapshot_of, unfinished_uploads,
+    Snapshot, check_done_buckets, check_outcome, configurations, keep_versions, leftovers,
+    objects_under, query, rows_in_table, snapshot_of, unfinished_uploads,
 };
 pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
 pub use queue::NotificationQueue;

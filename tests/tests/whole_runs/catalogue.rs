@@ -1,12 +1,11 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{BucketVersioningStatus, StorageClass, VersioningConfiguration};
+use aws_sdk_s3::types::StorageClass;
 use serde_json::{Value, json};
 use shared::catalogue::{self, Query};
 use shared::run::{Outcome, QueryState};
-use tests::{EXTERNAL_ID, Platform, check_outcome, query, test};
+use tests::{EXTERNAL_ID, Platform, check_outcome, keep_versions, query, test};
 
 const ACCOUNT: &str = "570000000001";
 /// Its tables are of this test only.
@@ -149,18 +148,6 @@ async fn fill(platform: &Platform) -> Result<()> {
     }
     let gone = s3.delete_object().bucket("catalogue-versions").key("gone");
     gone.send().await?;
-    Ok(())
-}
-
-async fn keep_versions(s3: &Client, bucket: &str) -> Result<()> {
-    let enabled = VersioningConfiguration::builder()
-        .status(BucketVersioningStatus::Enabled)
-        .build();
-    s3.put_bucket_versioning()
-        .bucket(bucket)
-        .versioning_configuration(enabled)
-        .send()
-        .await?;
     Ok(())
 }
 

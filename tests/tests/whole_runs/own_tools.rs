@@ -1,12 +1,9 @@
 use anyhow::Result;
 use aws_sdk_s3::Client;
-use aws_sdk_s3::types::{
-    BucketLocationConstraint, BucketVersioningStatus, CreateBucketConfiguration,
-    VersioningConfiguration,
-};
+use aws_sdk_s3::types::{BucketLocationConstraint, CreateBucketConfiguration};
 use serde_json::json;
 use shared::run::Outcome;
-use tests::{EXTERNAL_ID, check_done_buckets, check_outcome, leftovers, test};
+use tests::{EXTERNAL_ID, check_done_buckets, check_outcome, keep_versions, leftovers, test};
 
 const ACCOUNT: &str = "500000000001";
 
@@ -70,14 +67,7 @@ async fn fill_versioned(s3: &Client) -> Result<()> {
         .create_bucket_configuration(place)
         .send()
         .await?;
-    let enabled = VersioningConfiguration::builder()
-        .status(BucketVersioningStatus::Enabled)
-        .build();
-    s3.put_bucket_versioning()
-        .bucket(bucket)
-        .versioning_configuration(enabled)
-        .send()
-        .await?;
+    keep_versions(s3, bucket).await?;
     for number in 0..10 {
         put(s3, bucket, &format!("out/{number}")).await?;
     }

@@ -1,9 +1,7 @@
 use std::collections::BTreeMap;
 
 use anyhow::{Context, Result};
-use aws_sdk_s3::types::{
-    BucketVersioningStatus, InventoryFormat, StorageClass, VersioningConfiguration,
-};
+use aws_sdk_s3::types::{InventoryFormat, StorageClass};
 use serde_json::{Value, json};
 use shared::manifest::{FileFormat, Md5Hash};
 use shared::run::Outcome;
@@ -11,8 +9,8 @@ use shared::status::InventoryStatus;
 use shared::totals::Totals;
 use tests::{
     EXISTING_REPORTS, Ended, MadeReport, Platform, ReportsBucket, Sums, SyntheticRows,
-    check_done_buckets, check_outcome, leftovers, objects_under, query, rows_in_table, test,
-    unfinished_uploads,
+    check_done_buckets, check_outcome, keep_versions, leftovers, objects_under, query,
+    rows_in_table, test, unfinished_uploads,
 };
 
 const REGION: &str = "eu-west-1";
@@ -109,14 +107,7 @@ fn the_same_objects_become_the_same_rows_and_totals_from_a_report_in_any_format(
 /// another version and a delete marker.
 async fn fill(platform: &Platform, bucket: &str) -> Result<()> {
     let s3 = platform.s3(FORMATS_ACCOUNT, REGION);
-    let enabled = VersioningConfiguration::builder()
-        .status(BucketVersioningStatus::Enabled)
-        .build();
-    s3.put_bucket_versioning()
-        .bucket(bucket)
-        .versioning_configuration(enabled)
-        .send()
-        .await?;
+    keep_versions(&s3, bucket).await?;
     for key in ODD_KEYS {
         s3.put_object()
             .bucket(bucket)
