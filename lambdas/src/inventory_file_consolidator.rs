@@ -10,12 +10,14 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
+use jiff::Timestamp;
 use serde_json::Value;
 use shared::aws::{AwsError, ConsolidatedUpload, DeliveredFile, FileContent, FileCount};
 use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, ReadAt, Work};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::manifest::ManifestFile;
+use shared::metrics::Metric;
 use shared::run::{InventoryFile, SourceBucket};
 use shared::status::{InventoryStatus, Reason};
 use shared::{naming, runtime};
@@ -54,12 +56,13 @@ async fn take_file(
         bucket,
         file: name,
     } = message;
+    queue::is_about(&run_id, &account_id, &bucket);
     let runs = platform.runs();
     let file = runs.file(&run_id, &bucket, &name).await?;
     let bucket = runs.bucket(&run_id, &account_id, &bucket).await?;
     let (Some(file), Some(bucket)) = (file, bucket) else {
         // Run records expire; a message that outlives its run has nothing to add to.
-        tracing::warn!(%run_id, file = name, "file is not on record and is ignored");
+        tracing::warn!(file = name, "file is not on record and is ignored");
         return Ok(());
     };
     if file.done || bucket.status != InventoryStatus::InProgress {
@@ -70,7 +73,7 @@ async fn take_file(
     let found = objects.delivered_file(&file.destination_bucket, &file.key);
     let Some(delivered) = found.await? else {
         if platform.run(&run_id).await?.frozen_at.is_some() {
-            tracing::info!(%run_id, file = file.key, "the run is over without this file");
+            tracing::info!(file = file.key, "the run is over without this file");
             return Ok(());
         }
         if settling::has_waited_long_enough(receives) {
@@ -82,12 +85,36 @@ async fn take_file(
             file.key
         )));
     };
+    // A report that existed before the run may be of any age.
+    let delivered_at = match bucket.existing_report {
+        Some(_) => None,
+        None => delivered.delivered_at(),
+    };
     let prefix = naming::partition_prefix(&run_id, &bucket.account, &bucket.region, &bucket.bucket);
     let rows_key = format!("{prefix}{name}.parquet");
     match consolidate(platform, &rows_key, file, delivered).await? {
-        Ok(consolidated) => count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await,
+        Ok(consolidated) => {
+            let metrics = measured(&consolidated, delivered_at);
+            if count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await? {
+                platform.measure(&run_id, &metrics);
+            }
+            Ok(())
+        }
         Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
+}
+
+fn measured(consolidated: &Consolidated, delivered_at: Option<Timestamp>) -> Vec<Metric> {
+    let mut metrics = vec![
+        Metric::Files(1),
+        Metric::Rows(consolidated.rows),
+        Metric::Bytes(consolidated.totals.all.version_bytes),
+    ];
+    if let Some(at) = delivered_at {
+        let lag = Timestamp::now().duration_since(at).as_secs_f64();
+        metrics.push(Metric::ConsolidationLag(lag.max(0.0)));
+    }
+    metrics
 }
 
 /// Verifies the file and makes its part of the snapshot. The reason is why the file is not what its
@@ -181,6 +208,7 @@ fn make(
     Ok(consolidated)
 }
 
+/// Counts the file; gives whether that was not done before.
 async fn count(
     platform: &Platform,
     run_id: &RunId,
@@ -188,7 +216,7 @@ async fn count(
     name: &str,
     rows_key: &str,
     consolidated: Consolidated,
-) -> Result<(), TaskError> {
+) -> Result<bool, TaskError> {
     let objects = platform.consolidated();
     let home = &platform.settings.consolidated_bucket;
     let totals_key = naming::file_totals_key(run_id, &bucket.account, &bucket.bucket, name);
@@ -209,15 +237,16 @@ async fn count(
         .count_file(run_id, bucket, name, content)
         .await?
     {
-        FileCount::Counted => Ok(()),
+        FileCount::Counted => Ok(true),
         FileCount::BucketDone => {
-            tracing::info!(%run_id, bucket = %bucket.bucket, file = rows_key, rows = content.rows,
-                "bucket is done");
-            settling::after_end(platform, run_id, bucket).await
+            tracing::info!(file = rows_key, rows = content.rows, "bucket is done");
+            settling::after_end(platform, run_id, bucket).await?;
+            Ok(true)
         }
         FileCount::NotCounted => {
             discard_if_stray(platform, run_id, bucket, rows_key).await?;
-            settling::after_end_if_ended(platform, run_id, bucket).await
+            settling::after_end_if_ended(platform, run_id, bucket).await?;
+            Ok(false)
         }
     }
 }
@@ -242,7 +271,7 @@ async fn discard_if_stray(
     if belongs {
         return Ok(());
     }
-    tracing::info!(%run_id, file = rows_key, "rows came too late and are deleted");
+    tracing::info!(file = rows_key, "rows came too late and are deleted");
     let home = &platform.settings.consolidated_bucket;
     platform
         .consolidated()

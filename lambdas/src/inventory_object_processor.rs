@@ -88,13 +88,14 @@ async fn take_report(
     receives: u32,
 ) -> Result<(), TaskError> {
     let ignore = |why: &str| {
-        tracing::info!(key = location.manifest_key(), bucket = %delivered_to, why, "report ignored");
+        tracing::info!(key = location.manifest_key(), destination = %delivered_to, why, "report ignored");
         Ok(())
     };
     let settings = &platform.settings;
     let Some((run_id, account, name)) = protocol::report_of(&settings.deployment, location) else {
         return ignore("it belongs to no run of this deployment");
     };
+    queue::is_about(&run_id, &account, &name);
     let runs = platform.runs();
     let Some(run) = runs.run(&run_id).await? else {
         return ignore("its run is not on record");
@@ -147,8 +148,9 @@ async fn take_existing_report(
         account_id,
         bucket: name,
     } = message;
+    queue::is_about(&run_id, &account_id, &name);
     let ignore = |why: &str| {
-        tracing::info!(%run_id, bucket = %name, why, "message about an existing report ignored");
+        tracing::info!(why, "message about an existing report ignored");
         Ok(())
     };
     let runs = platform.runs();
@@ -279,6 +281,6 @@ async fn queue_files(
         .clients
         .send_messages(&platform.settings.file_queue_url, &messages)
         .await?;
-    tracing::info!(%run_id, bucket = %bucket.bucket, files = count, "report verified");
+    tracing::info!(files = count, "report verified");
     Ok(())
 }

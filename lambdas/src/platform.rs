@@ -1,12 +1,15 @@
 //! What every task works with.
 
+use std::io::Write as _;
 use std::sync::Arc;
 
+use jiff::Timestamp;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use shared::aws::{AwsError, Clients, Objects, RunTable};
 use shared::error::TaskError;
 use shared::ids::RunId;
+use shared::metrics::{self, Metric};
 use shared::run::Run;
 use shared::runtime;
 use shared::settings::Settings;
@@ -29,6 +32,15 @@ impl Platform {
     /// The objects of the consolidated bucket.
     pub fn consolidated(&self) -> Objects {
         self.clients.objects(&self.clients.region())
+    }
+
+    /// Hands metrics of a run to CloudWatch, which finds them in the log.
+    pub fn measure(&self, run_id: &RunId, metrics: &[Metric]) {
+        let deployment = &self.settings.deployment;
+        let mut lines = metrics::lines(metrics, deployment, run_id, Timestamp::now()).join("\n");
+        lines.push('\n');
+        // In one piece, between the lines of the log. Where nobody reads them, nobody needs them.
+        let _ = std::io::stdout().write_all(lines.as_bytes());
     }
 
     /// A run that has to be on record.

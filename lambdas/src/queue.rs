@@ -4,8 +4,9 @@ use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use shared::error::TaskError;
+use shared::ids::{AccountId, BucketName, RunId};
 use shared::protocol;
-use tracing::Instrument;
+use tracing::{Instrument, field};
 
 use crate::Platform;
 
@@ -64,7 +65,14 @@ where
     for message in event.records {
         let id = message.message_id.clone();
         let receives = receives(&message);
-        let span = tracing::info_span!("message", message_id = id, receives);
+        let span = tracing::info_span!(
+            "message",
+            message_id = id,
+            receives,
+            run_id = field::Empty,
+            account = field::Empty,
+            bucket = field::Empty,
+        );
         let result = work(&message, receives).instrument(span.clone()).await;
         let Err(error) = result else { continue };
         span.in_scope(|| {
@@ -84,6 +92,15 @@ where
         });
     }
     response
+}
+
+/// Says what the work on a message is about, so that each line of the log does. Comes before the first
+/// line.
+pub(crate) fn is_about(run_id: &RunId, account: &AccountId, bucket: &BucketName) {
+    let span = tracing::Span::current();
+    span.record("run_id", run_id.as_str());
+    span.record("account", account.as_str());
+    span.record("bucket", bucket.as_str());
 }
 
 /// How often a message was received, this time included.

@@ -1,6 +1,8 @@
-//! Tells the recipients how the run ended, and keeps the summary in the consolidated bucket.
+//! Tells the recipients and other systems how the run ended, and keeps the summary in the consolidated
+//! bucket.
 //!
-//! May be repeated: the mail is claimed by a conditional write, so that a run sends one.
+//! May be repeated: the mail is claimed by a conditional write, so that a run sends one. The event may
+//! come more than once, and names its run.
 
 use std::sync::Arc;
 
@@ -11,9 +13,11 @@ use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Mail};
 use shared::error::TaskError;
 use shared::ids::RunId;
+use shared::metrics;
 use shared::naming;
 use shared::report::Report;
 use shared::run::{Failure, Outcome, Run};
+use shared::run_ended::RunEnded;
 use shared::summary::{Records, Setting, Summary};
 use shared::totals::Totals;
 
@@ -36,8 +40,8 @@ pub struct Output {
     pub outcome: Outcome,
 }
 
-/// Stores and sends the summary. A mail that SES does not take is an outcome: the run's result is
-/// there all the same, and the reason is recorded.
+/// Stores and sends the summary, and tells other systems. A mail that SES does not take is an outcome:
+/// the run's result is there all the same, and the reason is recorded.
 ///
 /// # Errors
 /// `Throttled`, `Unavailable`.
@@ -73,6 +77,13 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     store(&platform, &run, &report).await?;
     runs.record_outcome(&run.run_id, summary.outcome).await?;
     send(&platform, &run, &summary).await?;
+    let deployment = &platform.settings.deployment;
+    let ended = RunEnded::of(deployment, &summary, &setting, Timestamp::now());
+    tell(&platform, &ended).await?;
+    platform.measure(
+        &run.run_id,
+        &metrics::of_run(summary.outcome, &summary.coverage),
+    );
     tracing::info!(outcome = summary.outcome.name(), "summary ready");
     Ok(Output {
         outcome: summary.outcome,
@@ -142,5 +153,16 @@ async fn send(platform: &Platform, run: &Run, summary: &Summary) -> Result<(), A
             tracing::warn!(%error, "SES does not take the summary");
             runs.record_mail_failure(&run.run_id, &error.reason()).await
         }
+    }
+}
+
+/// Tells other systems. That it is refused is no reason for the run to fail.
+async fn tell(platform: &Platform, ended: &RunEnded) -> Result<(), AwsError> {
+    match platform.clients.tell_run_ended(ended).await {
+        Err(error) if !error.is_passing() => {
+            tracing::error!(%error, "other systems are not told that the run has ended");
+            Ok(())
+        }
+        told => told,
     }
 }

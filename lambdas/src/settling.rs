@@ -3,6 +3,7 @@
 
 use shared::error::TaskError;
 use shared::ids::RunId;
+use shared::metrics::Metric;
 use shared::run::{Run, SourceBucket};
 use shared::status::{InventoryStatus, Reason};
 use shared::{naming, protocol};
@@ -101,13 +102,19 @@ pub(crate) async fn refuse(
     bucket: &SourceBucket,
     reason: &Reason,
 ) -> Result<(), TaskError> {
-    tracing::warn!(%run_id, bucket = %bucket.bucket, code = reason.code, message = reason.message,
-        "report does not verify");
+    tracing::warn!(
+        code = reason.code,
+        message = reason.message,
+        "report does not verify"
+    );
     let next = InventoryStatus::VerificationFailed;
-    platform
-        .runs()
+    let runs = platform.runs();
+    if runs
         .end_in_progress(run_id, bucket, next, Some(reason))
-        .await?;
+        .await?
+    {
+        platform.measure(run_id, &[Metric::VerificationFailures(1)]);
+    }
     after_end(platform, run_id, bucket).await
 }
 

@@ -17,6 +17,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   MiniStack 1.5.33 asks the other account, and then looks for the bucket in the uploader's own.
 * Every call that IAM was asked about is counted, by who called, what for and whether it was allowed;
   `/_s3insights/calls` tells. The accounts' roots, which may do anything, are not among them.
+* An alarm over several metrics is made, over the first of them. MiniStack 1.5.33 knows no metric math; no
+  alarm moves there anyway.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -37,6 +39,7 @@ import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import _request_account_id
 from ministack.services import s3
+from ministack.services.cloudformation import provisioners
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
 
@@ -118,6 +121,19 @@ def mend_copies_from_other_accounts():
 
     s3._upload_part_copy = upload_part_copy
     s3._ensure_bucket = ensure_bucket
+
+
+def take_alarms_over_several_metrics():
+    record = provisioners._cw_metric_alarm_record
+
+    def alarm_record(name, properties):
+        if metrics := properties.get("Metrics"):
+            stat = next(metric["MetricStat"] for metric in metrics if "MetricStat" in metric)
+            properties = {key: value for key, value in properties.items() if key != "Metrics"}
+            properties |= stat["Metric"] | {"Period": stat["Period"], "Statistic": stat["Stat"]}
+        return record(name, properties)
+
+    provisioners._cw_metric_alarm_record = alarm_record
 
 
 # By principal, action and whether it was allowed: how often, and on what the last time.
@@ -261,6 +277,7 @@ guard_inventory_requests()
 mend_version_listing()
 mend_batch_permissions()
 mend_copies_from_other_accounts()
+take_alarms_over_several_metrics()
 count_calls()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))

@@ -129,6 +129,8 @@ fn environment(
             format!("http://127.0.0.1:{}", settings.s3_port),
         )
         .env("AWS_EC2_METADATA_DISABLED", "true")
+        // As the template asks for; MiniStack does not look at `LoggingConfig`.
+        .env("AWS_LAMBDA_LOG_FORMAT", "JSON")
         .env("SFN_WAIT_SCALE", settings.wait_scale.to_string())
         .env("LAMBDA_EXECUTOR", "local")
         // Nothing here may reach for Docker, even where it is installed.

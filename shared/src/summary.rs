@@ -173,7 +173,7 @@ pub struct FailedDestination {
 }
 
 /// What the buckets in status `done` hold.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Contents {
     /// Rows of the snapshot: versions and delete markers.
     pub rows: u64,

@@ -452,15 +452,20 @@ impl SampleRun {
         }
     }
 
-    /// Its summary.
-    pub fn summary(&self) -> Result<Summary> {
-        let setting = Setting {
+    /// Where it happened.
+    pub fn setting() -> Result<Setting> {
+        Ok(Setting {
             host_region: region("us-east-1")?,
             consolidated_bucket: BucketName::try_from(
                 "s3insights-111111111111-us-east-1-consolidated",
             )?,
             work_group: "s3insights".into(),
-        };
+        })
+    }
+
+    /// Its summary.
+    pub fn summary(&self) -> Result<Summary> {
+        let setting = Self::setting()?;
         let records = Records {
             run: &self.run,
             parts: &self.parts,

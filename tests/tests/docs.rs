@@ -16,11 +16,14 @@ use serde_yaml_ng::Value as Yaml;
 use shared::catalogue;
 use shared::derived;
 use shared::error::TaskError;
-use shared::ids::Region;
+use shared::ids::{DeploymentName, Region};
 use shared::input::{self, RunInput, Surroundings};
+use shared::metrics::Metric;
+use shared::run_ended::{DETAIL_TYPE, RunEnded, SOURCE};
 use shared::settings::Settings;
 use shared::snapshot_schema::{COLUMNS, PARTITION_COLUMNS};
 use shared::status::InventoryStatus;
+use tests::SampleRun;
 
 fn root() -> PathBuf {
     PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("..")
@@ -381,7 +384,7 @@ fn every_test_behind_an_invariant_exists() {
         .filter(|name| !name.contains('/'))
         .collect();
     assert!(tests.len() > 30, "{tests:?}");
-    let code: String = ["shared/src", "lambdas/src", "tests/tests"]
+    let code: String = ["shared/src", "lambdas/src", "lambdas/tests", "tests/tests"]
         .iter()
         .flat_map(|folder| files(folder, "rs"))
         .map(|path| fs::read_to_string(path).unwrap())
@@ -455,4 +458,59 @@ fn every_link_leads_somewhere() {
         }
     }
     assert!(followed > 40, "only {followed} links were found");
+}
+
+#[test]
+fn the_example_of_the_event_is_what_is_sent() {
+    let sample = SampleRun::partial().unwrap();
+    let setting = SampleRun::setting().unwrap();
+    let deployment = DeploymentName::try_from("s3insights").unwrap();
+    let summary = sample.summary().unwrap();
+    let ended_at = summary.started_at + jiff::SignedDuration::from_hours(30);
+    let ended = RunEnded::of(&deployment, &summary, &setting, ended_at);
+    let detail: Value = serde_json::from_str(&ended.detail()).unwrap();
+    let event = serde_json::json!({
+        "version": "0",
+        "id": "00000000-0000-0000-0000-000000000000",
+        "source": SOURCE,
+        "detail-type": DETAIL_TYPE,
+        "account": "111111111111",
+        "region": "us-east-1",
+        "time": ended_at,
+        "resources": [summary.execution_arn],
+        "detail": detail,
+    });
+    let made = format!("{event:#}\n");
+    let path = "docs/examples/run-ended.json";
+    if std::env::var_os("UPDATE_GENERATED").is_some() {
+        fs::write(root().join(path), made).unwrap();
+    } else {
+        assert!(
+            text(path) == made,
+            "{path} is stale; make it anew with \
+             `UPDATE_GENERATED=1 cargo test -p tests --test docs` and commit it"
+        );
+    }
+    let fields = detail.as_object().unwrap().keys();
+    assert_names("docs/operations.md", fields, 15);
+}
+
+#[test]
+fn every_metric_and_alarm_is_explained() {
+    let metrics = Metric::NAMES.iter().map(|(name, _)| *name);
+    assert_names("docs/operations.md", metrics, 7);
+    let host: Yaml = serde_yaml_ng::from_str(&text("cfn/host.yaml")).unwrap();
+    let resources = host["Resources"].as_mapping().unwrap().values();
+    let alarms = resources
+        .filter(|resource| resource["Type"] == "AWS::CloudWatch::Alarm")
+        .map(|alarm| {
+            let name = &alarm["Properties"]["AlarmName"];
+            let name = name.as_str().or_else(|| match name {
+                Yaml::Tagged(tagged) => tagged.value.as_str(),
+                _ => None,
+            });
+            let name = name.unwrap().to_owned();
+            name.replace("${DeploymentName}", "<DeploymentName>")
+        });
+    assert_names("docs/operations.md", alarms, 6);
 }

@@ -16,6 +16,7 @@ use crate::support::{
 const TOTALS: &str = "GET@us-east-1 consolidated/totals/nightly/totals.json";
 const PREFIXES: &str = "GET@us-east-1 consolidated/totals/nightly/top-prefixes.json";
 const PAGE: &str = "PUT@us-east-1 consolidated/reports/nightly/index.html";
+const TELL: &str = "PutEvents";
 const MAIL: &str = "POST /v2/email/outbound-emails";
 
 pub(crate) fn summary_payload() -> Value {
@@ -66,7 +67,13 @@ pub(crate) fn summary_script() -> Vec<Line> {
         ("UpdateItem run", done()),
         ("UpdateItem run", done()),
         (MAIL, Reply::Json(json!({ "MessageId": "m-1" }))),
+        (TELL, told(&json!({ "EventId": "e-1" }))),
     ]
+}
+
+/// The answer to the one event of a request.
+fn told(entry: &Value) -> Reply {
+    Reply::Json(json!({ "FailedEntryCount": 0, "Entries": [entry] }))
 }
 
 /// The reply to the nth request of a name, counted from 0.
@@ -165,6 +172,7 @@ async fn a_mail_that_ses_rejects_is_recorded_and_the_claim_released() {
 async fn a_throttled_mail_is_sent_by_the_next_attempt() {
     let mut script = summary_script();
     *reply(&mut script, MAIL, 0) = error(429, "TooManyRequestsException");
+    script.retain(|(name, _)| *name != TELL);
     script.push(("UpdateItem run", done()));
     let (aws, answer) = summarise(script, summary_payload()).await;
     assert_eq!(answer.unwrap_err().name(), "Throttled");
@@ -206,6 +214,55 @@ async fn a_bucket_without_its_report_makes_the_run_partial() {
     let (aws, answer) = summarise(script, summary_payload()).await;
     assert_eq!(answer.unwrap().outcome, Outcome::Partial);
     assert_eq!(aws.calls("UpdateItem run")[0].value(":outcome"), "partial");
+}
+
+#[tokio::test]
+async fn other_systems_are_told_of_the_outcome_once_the_snapshot_can_be_used() {
+    let mut script = summary_script();
+    *reply(&mut script, "Query bucket#", 0) = items(&[finished("photos"), in_progress("late")]);
+    let (aws, answer) = summarise(script, summary_payload()).await;
+    assert_eq!(answer.unwrap().outcome, Outcome::Partial);
+    aws.assert_order(PAGE, TELL);
+    let event = &aws.call(TELL).json()["Entries"][0];
+    assert_eq!(event["Source"], "s3insights");
+    assert_eq!(event["DetailType"], "S3Insights Run Ended");
+    assert_eq!(event["Resources"], json!([EXECUTION]));
+    assert_eq!(event["EventBusName"], Value::Null);
+    let detail: Value = serde_json::from_str(event["Detail"].as_str().unwrap()).unwrap();
+    assert_eq!(detail["run_id"], "nightly");
+    assert_eq!(detail["outcome"], "partial");
+    assert_eq!(detail["failure"], Value::Null);
+    assert_eq!(detail["buckets"]["done"], 1);
+    assert_eq!(detail["buckets"]["in_progress"], 1);
+    assert_eq!(detail["buckets"]["verification_failed"], 0);
+    assert_eq!(detail["queries_succeeded"], 2);
+    assert_eq!(detail["queries_not_succeeded"], 0);
+    assert_eq!(
+        detail["summary"],
+        "s3://consolidated/reports/nightly/summary.json"
+    );
+    assert_eq!(detail["snapshot"], "s3://consolidated/inventory/nightly/");
+}
+
+#[tokio::test]
+async fn an_event_that_is_refused_does_not_fail_the_run() {
+    let refused = told(&json!({ "ErrorCode": "NotAuthorizedForSourceException" }));
+    for refusal in [error(400, "AccessDeniedException"), refused] {
+        let mut script = summary_script();
+        *reply(&mut script, TELL, 0) = refusal;
+        let (_, answer) = summarise(script, summary_payload()).await;
+        assert_eq!(answer.unwrap().outcome, Outcome::Complete);
+    }
+}
+
+#[tokio::test]
+async fn an_event_that_is_throttled_is_sent_by_the_next_attempt() {
+    let mut script = summary_script();
+    *reply(&mut script, TELL, 0) = told(&json!({
+        "ErrorCode": "ThrottlingException", "ErrorMessage": "Rate exceeded",
+    }));
+    let (_, answer) = summarise(script, summary_payload()).await;
+    assert_eq!(answer.unwrap_err().name(), "Throttled");
 }
 
 #[tokio::test]

@@ -9,6 +9,7 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::types::ServerSideEncryption;
 use bytes::Bytes;
 use futures::StreamExt;
+use jiff::Timestamp;
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
@@ -36,6 +37,7 @@ pub struct DeliveredFile {
     place: Place,
     size: u64,
     md5: Option<Md5Hash>,
+    delivered_at: Option<Timestamp>,
     runtime: Handle,
     ahead: Mutex<Ahead>,
 }
@@ -114,6 +116,10 @@ impl Objects {
             },
             size,
             md5,
+            delivered_at: head
+                .last_modified()
+                .and_then(|at| at.to_millis().ok())
+                .and_then(|at| Timestamp::from_millisecond(at).ok()),
             runtime: Handle::current(),
             ahead: Mutex::default(),
         }))
@@ -126,6 +132,11 @@ impl DeliveredFile {
     /// <https://docs.aws.amazon.com/AmazonS3/latest/API/API_Object.html>.
     pub fn md5(&self) -> Option<Md5Hash> {
         self.md5
+    }
+
+    /// When it was delivered, if S3 says so.
+    pub fn delivered_at(&self) -> Option<Timestamp> {
+        self.delivered_at
     }
 
     /// Where it is.

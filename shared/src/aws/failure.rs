@@ -91,6 +91,16 @@ impl AwsError {
         }
     }
 
+    /// From a code that came in a successful answer.
+    pub fn told(operation: impl Into<String>, code: &str, message: &str) -> Self {
+        Self {
+            operation: operation.into(),
+            code: code.to_owned(),
+            message: message.to_owned(),
+            class: classify(code, message),
+        }
+    }
+
     /// The same fact as the reason of one bucket, account or Region.
     pub fn reason(&self) -> Reason {
         Reason::new(self.code.clone(), self.message.clone())

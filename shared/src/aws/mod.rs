@@ -5,6 +5,7 @@ mod athena;
 mod consolidated_upload;
 mod delivered_file;
 mod destination_stack;
+mod events;
 mod failure;
 mod inventory_configuration;
 mod mail;
@@ -55,6 +56,7 @@ pub struct Clients {
     glue: aws_sdk_glue::Client,
     ses: aws_sdk_sesv2::Client,
     account: aws_sdk_account::Client,
+    events: aws_sdk_eventbridge::Client,
     s3: Mutex<HashMap<(Option<AccountId>, Region), aws_sdk_s3::Client>>,
     member_configs: Mutex<HashMap<AccountId, SdkConfig>>,
 }
@@ -80,6 +82,7 @@ impl Clients {
             glue: aws_sdk_glue::Client::new(&config),
             ses: aws_sdk_sesv2::Client::new(&config),
             account: aws_sdk_account::Client::new(&config),
+            events: aws_sdk_eventbridge::Client::new(&config),
             s3: Mutex::default(),
             member_configs: Mutex::default(),
             config,

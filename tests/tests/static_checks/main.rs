@@ -7,6 +7,7 @@
 //! - `spellings`: one task, one name, five spellings; substitutions on both sides
 //! - `permissions`: roles, policies, principals
 //! - `templates`: names, sizes, queues, what is kept
+//! - `watching`: alarms, dashboard, metrics
 
 mod documents;
 mod history;
@@ -14,3 +15,4 @@ mod machines;
 mod permissions;
 mod spellings;
 mod templates;
+mod watching;

@@ -182,6 +182,7 @@ fn outputs_have_the_names_that_everyone_relies_on() {
         "RunTableName",
         "NotificationQueueUrl",
         "AthenaWorkGroupName",
+        "AlarmTopicArn",
     ]);
     assert_eq!(outputs("host"), host);
     let destination: BTreeSet<String> =

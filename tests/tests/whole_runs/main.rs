@@ -26,6 +26,8 @@ mod own_tools;
 mod predecessor_input;
 /// Reports in every format, and reports of large files.
 mod report_formats;
+/// What other systems, logs and metrics tell of the end of runs.
+mod run_ended;
 /// Smoke runs.
 mod smoke;
 /// Executions that are stopped.
