@@ -15,6 +15,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   SendMessageBatch. MiniStack 1.5.33 asks for actions that IAM does not have.
 * A part of an upload may be copied from a bucket of another account that allows it, as on AWS.
   MiniStack 1.5.33 asks the other account, and then looks for the bucket in the uploader's own.
+* The time until a message of SQS is received again can be shortened, for all messages or for those
+  with a given text, as MiniStack's own SFN_WAIT_SCALE shortens waits of machines.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -28,13 +30,15 @@ import re
 import signal
 import sys
 import threading
+import time
 from contextvars import ContextVar
 from urllib.parse import parse_qs, unquote
 
 import ministack.app as app_module
 from ministack.core import iam_actions, lambda_runtime
+from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
-from ministack.services import s3
+from ministack.services import s3, sqs
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
 
@@ -45,6 +49,12 @@ IAM_ACTIONS = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
+
+# Factors on the time until a message is received again, by a text that its body contains.
+REDELIVERY_SCALES = {"": float(os.environ.pop("S3INSIGHTS_REDELIVERY_SCALE"))}
+
+# Seconds after which MiniStack looks for messages by itself.
+POLL_INTERVAL = 1
 
 
 def guard_inventory_requests():
@@ -118,6 +128,63 @@ def mend_copies_from_other_accounts():
     s3._ensure_bucket = ensure_bucket
 
 
+def redelivery_scale(body):
+    # The longest text says the most about the message.
+    return REDELIVERY_SCALES[max((text for text in list(REDELIVERY_SCALES) if text in body), key=len)]
+
+
+def set_redelivery_scale(request):
+    containing, factor = request["containing"], float(request["factor"])
+    if containing and factor == 1:
+        REDELIVERY_SCALES.pop(containing, None)
+    else:
+        REDELIVERY_SCALES[containing] = factor
+    return {}
+
+
+def scale_redelivery():
+    collect = sqs._collect_msgs
+    change = sqs._HANDLERS["ChangeMessageVisibility"]
+    change_batch = sqs._HANDLERS["ChangeMessageVisibilityBatch"]
+
+    def scale(messages):
+        now = time.time()
+        for message in messages:
+            factor = redelivery_scale(message["body"])
+            left = (message["visible_at"] - now) * factor
+            if factor == 1 or left < 0:
+                continue
+            message["visible_at"] = now + left
+            if left < POLL_INTERVAL:
+                timer = threading.Timer(left + 0.002, esm_wake.set)
+                timer.daemon = True
+                timer.start()
+
+    def scale_received(url, receipts):
+        scale([message for message in sqs._get_q(url)["messages"] if message["receipt_handle"] in receipts])
+
+    def collect_msgs(*args, **kwargs):
+        messages = collect(*args, **kwargs)
+        scale(messages)
+        return messages
+
+    def change_visibility(data, url):
+        answer = change(data, url)
+        scale_received(data.get("QueueUrl", url), {data["ReceiptHandle"]})
+        return answer
+
+    def change_visibility_batch(data, url):
+        answer = change_batch(data, url)
+        changed = {entry["Id"] for entry in answer["Successful"]}
+        receipts = {entry["ReceiptHandle"] for entry in data["Entries"] if entry["Id"] in changed}
+        scale_received(data.get("QueueUrl", url), receipts)
+        return answer
+
+    sqs._collect_msgs = collect_msgs
+    sqs._HANDLERS["ChangeMessageVisibility"] = change_visibility
+    sqs._HANDLERS["ChangeMessageVisibilityBatch"] = change_visibility_batch
+
+
 def describe_bucket(name):
     owner = s3._bucket_owner_account(name)
     record = s3._buckets.get_scoped(owner, "", name) if owner else None
@@ -168,6 +235,8 @@ def add_endpoints():
             document = describe_bucket(parse_qs(scope["query_string"].decode())["name"][0])
         elif scope["path"] == "/_s3insights/heads":
             document = heads(json.loads(await read_body(receive)))
+        elif scope["path"] == "/_s3insights/redelivery-scale":
+            document = set_redelivery_scale(json.loads(await read_body(receive)))
         else:
             document = None
         body = json.dumps(document).encode()
@@ -217,6 +286,7 @@ guard_inventory_requests()
 mend_version_listing()
 mend_batch_permissions()
 mend_copies_from_other_accounts()
+scale_redelivery()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))
 if os.environ.pop("S3INSIGHTS_END_WITH_STDIN", ""):
