@@ -1,11 +1,11 @@
 use lambdas::queue::{SqsBatchResponse, SqsEvent};
 use lambdas::{dead_letter_keeper, inventory_file_consolidator};
 use serde_json::{Value, json};
-use shared::dead_letter::DeadLetter;
+use shared::dead_letter::{DeadLetter, PREFIX};
 
 use crate::queues::{batch, file_message, message, returned};
 use crate::support::{
-    Aws, Fault, Line, Reply, condition_failed, done, error, error_with, no_item, run,
+    Aws, Fault, Line, Reply, condition_failed, done, error, error_with, no_item, run, xml,
 };
 
 const FAILURE: &str = "GetItem message#m failure";
@@ -179,4 +179,66 @@ async fn a_letter_that_cannot_be_kept_stays_in_its_queue() {
     strange["eventSourceARN"] = json!("arn:aws:sqs:us-east-1:999999999999:others-dead");
     let (_, response) = keep(vec![], batch(&[strange])).await;
     assert_eq!(returned(&response), ["m"]);
+}
+
+// --- replays -----------------------------------------------------------------------------------
+
+#[tokio::test]
+async fn every_page_of_letters_is_read_and_one_that_is_gone_is_left_out() {
+    let page = |key: &str, next: Option<&str>| {
+        let next = next.map_or_else(String::new, |token| {
+            format!(
+                "<IsTruncated>true</IsTruncated><NextContinuationToken>{token}</NextContinuationToken>"
+            )
+        });
+        xml(format!(
+            "<ListBucketResult><Contents><Key>{key}</Key></Contents>{next}</ListBucketResult>"
+        ))
+    };
+    let aws = Aws::scripted(vec![
+        (
+            "GET@us-east-1 consolidated?list-type=2&prefix=dead-letters/",
+            page("dead-letters/a", Some("more")),
+        ),
+        (
+            "GET@us-east-1 consolidated?list-type=2&prefix=dead-letters/&continuation-token=more",
+            page("dead-letters/b", None),
+        ),
+        (
+            "GET@us-east-1 consolidated/dead-letters/a",
+            error(404, "NoSuchKey"),
+        ),
+        (
+            "GET@us-east-1 consolidated/dead-letters/b",
+            Reply::Bytes(b"letter".to_vec()),
+        ),
+    ]);
+    let platform = aws.platform();
+    let (objects, bucket) = (
+        platform.consolidated(),
+        &platform.settings.consolidated_bucket,
+    );
+    let keys = objects.list(bucket, PREFIX).await.unwrap();
+    assert_eq!(keys, ["dead-letters/a", "dead-letters/b"]);
+    let found = objects.get_many(bucket, &keys).await.unwrap();
+    assert_eq!(found, [("dead-letters/b".to_owned(), "letter".into())]);
+    aws.assert_used_up();
+}
+
+#[tokio::test]
+async fn a_replay_is_the_body_and_the_id_of_what_it_repeats() {
+    let aws = Aws::scripted(vec![("SendMessage files", done())]);
+    let url = &aws.platform().settings.file_queue_url;
+    let clients = aws.clients();
+    clients
+        .send_replay(url, "to the byte \u{e9}", "first")
+        .await
+        .unwrap();
+    let sent = aws.call("SendMessage files").json();
+    assert_eq!(sent["MessageBody"], "to the byte \u{e9}");
+    let attribute = &sent["MessageAttributes"]["replay_of"];
+    assert_eq!(
+        *attribute,
+        json!({ "DataType": "String", "StringValue": "first" })
+    );
 }
