@@ -17,6 +17,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   MiniStack 1.5.33 asks the other account, and then looks for the bucket in the uploader's own.
 * The time until a message of SQS is received again can be shortened, for all messages or for those
   with a given text, as MiniStack's own SFN_WAIT_SCALE shortens waits of machines.
+* Every call that IAM was asked about is counted, by who called, what for and whether it was allowed;
+  `/_s3insights/calls` tells. The accounts' roots, which may do anything, are not among them.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -35,7 +37,7 @@ from contextvars import ContextVar
 from urllib.parse import parse_qs, unquote
 
 import ministack.app as app_module
-from ministack.core import iam_actions, lambda_runtime
+from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
 from ministack.services import s3, sqs
@@ -185,6 +187,46 @@ def scale_redelivery():
     sqs._HANDLERS["ChangeMessageVisibilityBatch"] = change_visibility_batch
 
 
+# By principal, action and whether it was allowed: how often, and on what the last time.
+calls = {}
+
+
+def count_calls():
+    enforce = iam_evaluator.enforce
+    evaluate = iam_evaluator.evaluate
+    lock = threading.Lock()
+    caller = ContextVar("caller", default=None)
+
+    def evaluate_for(context, *args, **kwargs):
+        caller.set(context.principal_arn)
+        return evaluate(context, *args, **kwargs)
+
+    def enforce_and_count(access_key_id, action, service, region, resource_arn="*", **kwargs):
+        token = caller.set(None)
+        try:
+            denied = enforce(access_key_id, action, service, region, resource_arn=resource_arn, **kwargs)
+            principal = caller.get()
+        finally:
+            caller.reset(token)
+        if principal:
+            # Sessions of a role are one caller.
+            if ":assumed-role/" in principal:
+                principal = principal.rsplit("/", 1)[0]
+            with lock:
+                count, _ = calls.get((principal, action, denied is None), (0, ""))
+                calls[principal, action, denied is None] = (count + 1, resource_arn)
+        return denied
+
+    iam_evaluator.evaluate = evaluate_for
+    iam_evaluator.enforce = enforce_and_count
+
+
+def describe_calls():
+    # Copied first: calls go on meanwhile.
+    return [{"principal": principal, "action": action, "allowed": allowed, "count": count, "last_resource": resource}
+            for (principal, action, allowed), (count, resource) in sorted(list(calls.items()))]
+
+
 def describe_bucket(name):
     owner = s3._bucket_owner_account(name)
     record = s3._buckets.get_scoped(owner, "", name) if owner else None
@@ -233,6 +275,8 @@ def add_endpoints():
             document = {"pid": os.getpid()}
         elif scope["path"] == "/_s3insights/bucket":
             document = describe_bucket(parse_qs(scope["query_string"].decode())["name"][0])
+        elif scope["path"] == "/_s3insights/calls":
+            document = describe_calls()
         elif scope["path"] == "/_s3insights/heads":
             document = heads(json.loads(await read_body(receive)))
         elif scope["path"] == "/_s3insights/redelivery-scale":
@@ -287,6 +331,7 @@ mend_version_listing()
 mend_batch_permissions()
 mend_copies_from_other_accounts()
 scale_redelivery()
+count_calls()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))
 if os.environ.pop("S3INSIGHTS_END_WITH_STDIN", ""):

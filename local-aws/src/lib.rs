@@ -379,6 +379,14 @@ impl LocalAws {
         Ok(())
     }
 
+    /// Every call so far that IAM was asked about, by caller, action and answer. The accounts' roots,
+    /// which may do anything, are not among the callers, nor are the state machines, whose calls stay
+    /// inside of MiniStack.
+    pub async fn calls(&self) -> Result<Vec<Call>> {
+        let calls = http_client::get(&format!("{}/_s3insights/calls", self.endpoint_url)).await?;
+        calls.context("MiniStack counts calls")
+    }
+
     fn describe(
         host_account_id: &str,
         port: u16,
@@ -397,6 +405,21 @@ impl LocalAws {
             running,
         }
     }
+}
+
+/// Calls of one principal for one action, all of them allowed or all refused.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+pub struct Call {
+    /// ARN of the user, or of the role as `arn:aws:sts::ACCOUNT:assumed-role/NAME`, without the session.
+    pub principal: String,
+    /// What IAM was asked for, such as `s3:GetObject`.
+    pub action: String,
+    /// Whether it was allowed, by the principal's own policies and those of the resource.
+    pub allowed: bool,
+    /// How often.
+    pub count: u64,
+    /// ARN of what it was asked for the last time; `*` where there is none.
+    pub last_resource: String,
 }
 
 impl Drop for LocalAws {

@@ -394,3 +394,31 @@ async fn a_wrong_signature_is_refused_before_anything_else() {
         [refused(), refused(), refused(), refused()]
     );
 }
+
+#[tokio::test]
+async fn calls_of_roles_are_counted_by_what_they_ask_for_and_the_answer() {
+    let (_, source, _) = source_and_destination("counted", 0).await;
+    let client = as_role("counted", &["s3:GetInventoryConfiguration"]).await;
+    for _ in 0..2 {
+        let listed = client.list_bucket_inventory_configurations();
+        listed.bucket(&source).send().await.unwrap();
+    }
+    let refused = client.get_bucket_tagging().bucket(&source).send().await;
+    assert_eq!(refused.unwrap_err().code(), Some("AccessDenied"));
+
+    let mut calls = shared().await.calls().await.unwrap();
+    let role = format!("arn:aws:sts::{MEMBER}:assumed-role/counted");
+    calls.retain(|call| call.principal == role);
+    let seen: Vec<_> = calls
+        .iter()
+        .map(|call| (call.action.as_str(), call.allowed, call.count))
+        .collect();
+    assert_eq!(
+        seen,
+        [
+            ("s3:GetBucketTagging", false, 1),
+            ("s3:GetInventoryConfiguration", true, 2),
+        ]
+    );
+    assert_eq!(calls[0].last_resource, format!("arn:aws:s3:::{source}"));
+}

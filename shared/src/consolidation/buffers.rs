@@ -1,52 +1,67 @@
-//! Buffers that are used again once nobody looks at them any more: fresh memory costs more than what
-//! is put into it.
+//! Buffers that are used again once nobody looks at them any more, for the next page and for the next
+//! file: fresh memory costs more than what is put into it.
 
-use std::sync::{Arc, Mutex};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
 /// The most buffers that are kept, and the most bytes of all of them.
-const MAX_KEPT: usize = 32;
+const MAX_KEPT: usize = 64;
 const MAX_BYTES: usize = 64 * 1024 * 1024;
 
-/// Buffers that several readers use.
-pub(super) type SharedBuffers = Arc<Mutex<Buffers>>;
+/// Those of the whole process.
+static BUFFERS: Mutex<Buffers> = Mutex::new(Buffers(Vec::new()));
 
-/// Buffers that were handed out.
-#[derive(Debug, Default)]
-pub(super) struct Buffers(Vec<Bytes>);
-
-impl Buffers {
-    /// A buffer of at least so many bytes, which are anything.
-    pub(super) fn take(&mut self, length: usize) -> BytesMut {
-        let free = self.0.iter().enumerate();
-        let free = free.filter(|(_, bytes)| bytes.is_unique());
-        let free = free.map(|(place, bytes)| (bytes.len(), place));
-        let fitting = free.clone().filter(|(size, _)| *size >= length).min();
-        if let Some((_, place)) = fitting {
-            if let Ok(buffer) = self.0.swap_remove(place).try_into_mut() {
-                return buffer;
-            }
-        } else if let Some((_, place)) = free.min() {
-            // It makes room for one of the size that is needed now.
-            self.0.swap_remove(place);
-        }
+/// A buffer of at least so many bytes, which are anything.
+pub(super) fn take(length: usize) -> BytesMut {
+    // Made without the lock, which all readers share.
+    let found = buffers().find(length);
+    found.unwrap_or_else(|| {
         let rounded = length.next_power_of_two();
         BytesMut::zeroed(if rounded <= MAX_BYTES {
             rounded
         } else {
             length
         })
+    })
+}
+
+/// Hands a buffer out, to take it back when nobody needs it.
+pub(super) fn lend(buffer: BytesMut) -> Bytes {
+    let bytes = buffer.freeze();
+    buffers().keep(&bytes);
+    bytes
+}
+
+fn buffers() -> MutexGuard<'static, Buffers> {
+    BUFFERS.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// Buffers that were handed out.
+struct Buffers(Vec<Bytes>);
+
+impl Buffers {
+    /// The smallest of those that nobody needs and that are large enough.
+    fn find(&mut self, length: usize) -> Option<BytesMut> {
+        let free = self.0.iter().enumerate();
+        let free = free.filter(|(_, bytes)| bytes.is_unique());
+        let free = free.map(|(place, bytes)| (bytes.len(), place));
+        let fitting = free.clone().filter(|(size, _)| *size >= length).min();
+        if let Some((_, place)) = fitting {
+            return self.0.swap_remove(place).try_into_mut().ok();
+        }
+        if let Some((_, place)) = free.min() {
+            // It makes room for one of the size that is needed now.
+            self.0.swap_remove(place);
+        }
+        None
     }
 
-    /// Hands a buffer out, to take it back when nobody needs it.
-    pub(super) fn lend(&mut self, buffer: BytesMut) -> Bytes {
-        let bytes = buffer.freeze();
+    fn keep(&mut self, bytes: &Bytes) {
         let kept: usize = self.0.iter().map(Bytes::len).sum();
         if self.0.len() < MAX_KEPT && kept + bytes.len() <= MAX_BYTES {
             self.0.push(bytes.clone());
         }
-        bytes
     }
 }
 
@@ -56,18 +71,43 @@ mod tests {
 
     #[test]
     fn a_buffer_is_used_again_when_nobody_needs_it() {
-        let mut buffers = Buffers::default();
-        let mut first = buffers.take(100);
-        first[..3].copy_from_slice(b"abc");
-        let first = buffers.lend(first);
+        let mut buffers = Buffers(Vec::new());
+        let first = BytesMut::zeroed(128).freeze();
+        buffers.keep(&first);
         let part = first.slice(1..3);
         let place = first.as_ptr();
         drop(first);
-        assert_ne!(buffers.take(50).as_ptr(), place, "a part of it is needed");
-        assert_eq!(part, b"bc"[..]);
+        assert!(buffers.find(50).is_none(), "a part of it is needed");
         drop(part);
-        let again = buffers.take(50);
+        let again = buffers.find(50).unwrap();
         assert_eq!((again.as_ptr(), again.len()), (place, 128));
-        assert_eq!(buffers.take(200).len(), 256);
+    }
+
+    #[test]
+    fn one_that_is_too_small_makes_room() {
+        let mut buffers = Buffers(Vec::new());
+        buffers.keep(&BytesMut::zeroed(64).freeze());
+        assert!(buffers.find(100).is_none());
+        assert!(buffers.find(10).is_none(), "the small one is gone");
+    }
+
+    #[test]
+    fn no_more_is_kept_than_the_limits() {
+        let mut buffers = Buffers(Vec::new());
+        let bytes = BytesMut::zeroed(MAX_BYTES / 2 + 1).freeze();
+        buffers.keep(&bytes);
+        buffers.keep(&BytesMut::zeroed(MAX_BYTES / 2).freeze());
+        assert_eq!(buffers.0.len(), 1);
+        for _ in 0..MAX_KEPT {
+            buffers.keep(&BytesMut::zeroed(1).freeze());
+        }
+        assert_eq!(buffers.0.len(), MAX_KEPT);
+    }
+
+    #[test]
+    fn a_buffer_is_as_large_as_asked_for() {
+        assert!(take(200).len() >= 200);
+        assert_eq!(take(MAX_BYTES + 1).len(), MAX_BYTES + 1);
+        assert_eq!(lend(take(0)).slice(..0), b""[..]);
     }
 }

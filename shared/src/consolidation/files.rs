@@ -3,12 +3,11 @@
 use std::fs::File;
 use std::io::{self, Write};
 use std::ops::Range;
-use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::SystemTime;
 
 use bytes::Bytes;
 
-use super::buffers::Buffers;
+use super::buffers;
 
 /// A delivered file that can be read at any place.
 pub trait ReadAt: Send + Sync {
@@ -54,7 +53,6 @@ pub struct LocalFile {
     size: u64,
     /// When it was last written to, if the system tells.
     modified: Option<SystemTime>,
-    buffers: Mutex<Buffers>,
 }
 
 impl LocalFile {
@@ -68,7 +66,6 @@ impl LocalFile {
             file,
             size: metadata.len(),
             modified: metadata.modified().ok(),
-            buffers: Mutex::default(),
         })
     }
 }
@@ -100,9 +97,9 @@ impl ReadAt for LocalFile {
     fn read(&self, range: Range<u64>) -> io::Result<Bytes> {
         let length = range.end.saturating_sub(range.start);
         let length = usize::try_from(length).map_err(io::Error::other)?;
-        let mut buffer = lock(&self.buffers).take(length);
+        let mut buffer = buffers::take(length);
         read_exact_at(&self.file, &mut buffer[..length], range.start)?;
-        Ok(lock(&self.buffers).lend(buffer).slice(..length))
+        Ok(buffers::lend(buffer).slice(..length))
     }
 
     fn window(&self) -> u64 {
@@ -127,10 +124,6 @@ impl ReadAt for Bytes {
     fn window(&self) -> u64 {
         self.size().max(1)
     }
-}
-
-fn lock(buffers: &Mutex<Buffers>) -> MutexGuard<'_, Buffers> {
-    buffers.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[cfg(unix)]

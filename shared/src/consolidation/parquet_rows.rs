@@ -10,7 +10,6 @@ use parquet::file::metadata::{
 };
 use parquet::schema::types::SchemaDescriptor;
 
-use super::buffers::SharedBuffers;
 use super::files::ReadAt;
 use super::rows::{BATCH_ROWS, INVENTORY_COLUMNS, RowReader, Rows, check_promises, is_diverse};
 use super::{ConsolidationError, Delivered};
@@ -309,8 +308,6 @@ pub(super) struct ParquetRows {
     next_group: usize,
     open: Option<OpenGroup>,
     rows_before: u64,
-    /// What pages are decompressed into.
-    buffers: SharedBuffers,
 }
 
 struct OpenGroup {
@@ -329,7 +326,6 @@ impl ParquetRows {
             next_group: 0,
             open: None,
             rows_before: 0,
-            buffers: SharedBuffers::default(),
         }
     }
 
@@ -355,7 +351,6 @@ impl ParquetRows {
                     known.meaning,
                     athena_type,
                     is_diverse(*place),
-                    &self.buffers,
                 )?;
                 columns.push((*place, reader));
             }

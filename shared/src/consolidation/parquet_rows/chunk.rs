@@ -14,7 +14,6 @@ use super::pages::{Levels, Page, Pages};
 use super::unusual::UnusualChunk;
 use super::window::Window;
 use crate::consolidation::ConsolidationError;
-use crate::consolidation::buffers::SharedBuffers;
 use crate::consolidation::files::ReadAt;
 use crate::consolidation::hybrid::{self, Piece};
 use crate::consolidation::rows::{
@@ -50,14 +49,13 @@ impl ChunkReader {
         meaning: Meaning,
         athena_type: AthenaType,
         is_diverse: bool,
-        buffers: &SharedBuffers,
     ) -> Result<Self, ConsolidationError> {
-        let window = Window::new(source, chunk.byte_range(), buffers);
+        let window = Window::new(source, chunk.byte_range());
         if meaning != Meaning::Same || !chunk.encodings().all(is_usual) {
             let chunk = UnusualChunk::new(window, chunk, meaning, athena_type, is_diverse)?;
             return Ok(Self::Unusual(Box::new(chunk)));
         }
-        let pages = Pages::new(&window, chunk, buffers);
+        let pages = Pages::new(&window, chunk);
         let column = Column {
             name: chunk.column_descr().name().to_owned(),
             window,

@@ -3,7 +3,7 @@
 //! Pages that are compressed with Snappy, as S3 writes them, or not at all are read here, into buffers
 //! that are used again; others by the library.
 
-use std::sync::{Arc, PoisonError};
+use std::sync::Arc;
 
 use bytes::Bytes;
 use parquet::basic::{Compression, Encoding};
@@ -15,7 +15,7 @@ use parquet::file::serialized_reader::SerializedPageReader;
 
 use super::thrift::PageHeader;
 use super::window::Window;
-use crate::consolidation::buffers::SharedBuffers;
+use crate::consolidation::buffers;
 
 /// A page, decompressed.
 pub(super) enum Page {
@@ -45,11 +45,7 @@ pub(super) enum Pages {
 }
 
 impl Pages {
-    pub(super) fn new(
-        window: &Window,
-        chunk: &ColumnChunkMetaData,
-        buffers: &SharedBuffers,
-    ) -> Result<Self, ParquetError> {
+    pub(super) fn new(window: &Window, chunk: &ColumnChunkMetaData) -> Result<Self, ParquetError> {
         let is_compressed = match chunk.compression() {
             Compression::SNAPPY => true,
             Compression::UNCOMPRESSED => false,
@@ -64,7 +60,6 @@ impl Pages {
             at,
             end: at + length,
             is_compressed,
-            buffers: Arc::clone(buffers),
         }))
     }
 
@@ -83,7 +78,6 @@ pub(super) struct OwnPages {
     at: u64,
     end: u64,
     is_compressed: bool,
-    buffers: SharedBuffers,
 }
 
 /// `PageType`.
@@ -120,7 +114,7 @@ impl OwnPages {
         let values = bytes.slice(before..);
         let is_compressed = self.is_compressed && !header.is_stored;
         let values = if is_compressed {
-            self.decompress(&values, unpacked - before)?
+            decompress(&values, unpacked - before)?
         } else {
             values
         };
@@ -138,22 +132,21 @@ impl OwnPages {
             encoding: encoding(header.encoding)?,
         })
     }
+}
 
-    fn decompress(&self, bytes: &Bytes, size: usize) -> Result<Bytes, ParquetError> {
-        // A page without any value may have no bytes at all.
-        if size == 0 {
-            return Ok(Bytes::new());
-        }
-        if snap::raw::decompress_len(bytes).ok() != Some(size) {
-            return Err(damaged("a page is of another size than its header says"));
-        }
-        let mut buffers = self.buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut buffer = buffers.take(size);
-        let done = snap::raw::Decoder::new().decompress(bytes, &mut buffer[..size]);
-        let page = buffers.lend(buffer).slice(..size);
-        done.map_err(|error| ParquetError::External(error.into()))?;
-        Ok(page)
+fn decompress(bytes: &Bytes, size: usize) -> Result<Bytes, ParquetError> {
+    // A page without any value may have no bytes at all.
+    if size == 0 {
+        return Ok(Bytes::new());
     }
+    if snap::raw::decompress_len(bytes).ok() != Some(size) {
+        return Err(damaged("a page is of another size than its header says"));
+    }
+    let mut buffer = buffers::take(size);
+    let done = snap::raw::Decoder::new().decompress(bytes, &mut buffer[..size]);
+    let page = buffers::lend(buffer).slice(..size);
+    done.map_err(|error| ParquetError::External(error.into()))?;
+    Ok(page)
 }
 
 fn size(number: i64) -> Result<usize, ParquetError> {

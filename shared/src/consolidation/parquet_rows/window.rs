@@ -8,7 +8,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, Length};
 
 use super::thrift::{self, PageHeader};
-use crate::consolidation::buffers::SharedBuffers;
+use crate::consolidation::buffers;
 use crate::consolidation::files::ReadAt;
 
 /// The most that a page may be said to hold. The library takes the memory before it looks at the
@@ -24,8 +24,6 @@ struct Inner {
     start: u64,
     end: u64,
     held: Mutex<Held>,
-    /// What parts that are not fetched together are joined in.
-    buffers: SharedBuffers,
 }
 
 #[derive(Default)]
@@ -41,11 +39,7 @@ struct Held {
 
 impl Window {
     /// A window on a chunk, by its place and length.
-    pub(super) fn new(
-        source: Arc<dyn ReadAt>,
-        (start, length): (u64, u64),
-        buffers: &SharedBuffers,
-    ) -> Self {
+    pub(super) fn new(source: Arc<dyn ReadAt>, (start, length): (u64, u64)) -> Self {
         Self(Arc::new(Inner {
             source,
             start,
@@ -54,7 +48,6 @@ impl Window {
                 at: start,
                 ..Held::default()
             }),
-            buffers: Arc::clone(buffers),
         }))
     }
 
@@ -70,11 +63,7 @@ impl Window {
     /// At least `length` bytes from a place on, or all that are left.
     pub(super) fn fetch(&self, from: u64, length: u64) -> io::Result<Bytes> {
         let Inner {
-            source,
-            start,
-            end,
-            buffers,
-            ..
+            source, start, end, ..
         } = &*self.0;
         let mut held = self.held();
         let wanted = from.saturating_add(length).min(*end);
@@ -98,7 +87,7 @@ impl Window {
             };
             if !held.ahead.is_empty() {
                 let all = held.end() - from;
-                held.bytes = held.join(from, all, buffers)?;
+                held.bytes = held.join(from, all)?;
                 held.at = from;
             }
             held.ahead = missing;
@@ -106,7 +95,7 @@ impl Window {
         }
         let there = held.at + held.bytes.len() as u64;
         if wanted > there {
-            return held.join(from, wanted - from, buffers);
+            return held.join(from, wanted - from);
         }
         Ok(held.bytes.slice(place(from - held.at)?..))
     }
@@ -131,14 +120,13 @@ impl Held {
     }
 
     /// So many bytes from a place on, some of them ahead.
-    fn join(&self, from: u64, length: u64, buffers: &SharedBuffers) -> io::Result<Bytes> {
+    fn join(&self, from: u64, length: u64) -> io::Result<Bytes> {
         let rest = &self.bytes[place(from - self.at)?..];
         let length = place(length)?;
-        let mut buffers = buffers.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut joined = buffers.take(length);
+        let mut joined = buffers::take(length);
         joined[..rest.len()].copy_from_slice(rest);
         joined[rest.len()..length].copy_from_slice(&self.ahead[..length - rest.len()]);
-        Ok(buffers.lend(joined).slice(..length))
+        Ok(buffers::lend(joined).slice(..length))
     }
 }
 
