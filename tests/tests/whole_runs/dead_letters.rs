@@ -12,7 +12,7 @@ use tests::{
 
 const ESTATE: &str = r#"
 accounts:
-  - id: "520000000001"
+  - id: "650000000001"
     buckets:
       - {name: dead-letters-open, region: eu-west-1, objects: [{pattern: "a/{n}", count: 15}]}
       - name: dead-letters-refused
@@ -143,7 +143,7 @@ fn what_failed_twenty_times_is_kept_with_its_reason_and_a_replay_completes_the_r
         let parts = platform.parts(&ended.run.run_id).await?;
         assert_eq!(parts.buckets, ended.parts.buckets);
         assert_eq!(check_done_buckets(platform, &ended).await?, 2);
-        let left = leftovers(platform, "deadletters", &["520000000001"]).await?;
+        let left = leftovers(platform, "deadletters", &["650000000001"]).await?;
         assert_eq!(left, [""; 0]);
         platform.aws.set_redelivery_scale("deadletters", 1.0).await
     });
@@ -151,7 +151,7 @@ fn what_failed_twenty_times_is_kept_with_its_reason_and_a_replay_completes_the_r
 
 const OVERDUE: &str = r#"
 accounts:
-  - id: "520000000002"
+  - id: "650000000002"
     buckets:
       - {name: overdue-letters-open, region: eu-west-1, objects: [{pattern: "a/{n}", count: 15}]}
       - name: overdue-letters-refused
@@ -195,7 +195,7 @@ fn a_summary_tells_what_was_given_up_and_a_replay_leaves_it_out() {
         assert_eq!(letter["queue"], "notifications");
         assert_eq!(letter["task"], "inventory-object-processor");
         assert_eq!(letter["bucket"], "overdue-letters-refused");
-        assert_eq!(letter["account_id"], "520000000002");
+        assert_eq!(letter["account_id"], "650000000002");
         assert_eq!(letter["state"], "waiting");
         bring_the_deadline_forward(platform, &run_id).await?;
 
@@ -227,7 +227,7 @@ fn a_summary_tells_what_was_given_up_and_a_replay_leaves_it_out() {
         let shown = platform.s3insights(&shown).await?;
         assert_eq!(shown["body"], letter["body"]);
         assert_eq!(shown["state"], "run_is_over");
-        let left = leftovers(platform, run_id.as_str(), &["520000000002"]).await?;
+        let left = leftovers(platform, run_id.as_str(), &["650000000002"]).await?;
         assert_eq!(left, [""; 0]);
         platform
             .aws
