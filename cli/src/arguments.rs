@@ -2,11 +2,12 @@
 
 use std::convert::Infallible;
 use std::fmt;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand};
+use shared::dead_letter::Filter;
 use shared::ids::{BucketName, RunId};
 
 const AFTER_HELP: &str = "\
@@ -34,6 +35,8 @@ pub(crate) enum Noun {
     Report(PageArguments),
     Inventory(InventoryArguments),
     Queries(QueriesArguments),
+    #[command(name = "deadletters")]
+    DeadLetters(DeadLettersArguments),
     Local(LocalArguments),
 }
 
@@ -230,6 +233,72 @@ pub(crate) enum QueriesVerb {
     },
 }
 
+/// Shows and replays messages that failed until their queue gave them up.
+///
+/// They are kept as files in the consolidated bucket, each with the reason. Which are meant is told by
+/// filters such as `run=nightly`; keys are `id`, `run`, `queue`, `account`, `bucket` and `reason`. Of
+/// several filters with the same key one has to fit, of every key that is named.
+#[derive(Debug, Args)]
+#[command(after_help = AFTER_HELP)]
+pub(crate) struct DeadLettersArguments {
+    /// Stack that the platform was deployed as
+    #[arg(
+        long,
+        global = true,
+        env = "S3INSIGHTS_STACK",
+        default_value = "s3insights",
+        value_name = "NAME"
+    )]
+    pub(crate) stack: String,
+    #[command(subcommand)]
+    pub(crate) verb: DeadLettersVerb,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum DeadLettersVerb {
+    /// List dead letters, newest first
+    List {
+        /// Only those with this value; may be repeated
+        #[arg(long = "filter", value_name = "KEY=VALUE")]
+        filters: Vec<Filter>,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    /// Show all of a dead letter
+    Show {
+        /// Id of the message
+        id: String,
+        /// Print JSON
+        #[arg(long)]
+        json: bool,
+    },
+    Replay(ReplayArguments),
+}
+
+/// Send messages again to the queue that gave them up
+///
+/// The oldest first. Those that were replayed before are left out, and so are those of runs that are
+/// over, which change nothing any more. A message that comes twice is counted once.
+#[derive(Debug, Args)]
+pub(crate) struct ReplayArguments {
+    /// Only those with this value; may be repeated
+    #[arg(long = "filter", value_name = "KEY=VALUE")]
+    pub(crate) filters: Vec<Filter>,
+    /// Tell what would be sent, and send nothing
+    #[arg(long)]
+    pub(crate) dry_run: bool,
+    /// Messages sent in a second at most
+    #[arg(long, value_name = "N", default_value = "10")]
+    pub(crate) rate: NonZeroU32,
+    /// Also those that were replayed before, and those of runs that are over
+    #[arg(long)]
+    pub(crate) all: bool,
+    /// Print JSON
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
 /// Runs the platform on this machine, on an embedded AWS, without an AWS account.
 #[derive(Debug, Args)]
 #[command(after_help = AFTER_HELP)]
@@ -378,6 +447,16 @@ mod tests {
             ),
             ("inventory verify a --threads 0", ErrorKind::ValueValidation),
             ("queries show", ErrorKind::MissingRequiredArgument),
+            ("deadletters show", ErrorKind::MissingRequiredArgument),
+            (
+                "deadletters list --filter rum=nightly",
+                ErrorKind::ValueValidation,
+            ),
+            (
+                "deadletters replay --filter nightly",
+                ErrorKind::ValueValidation,
+            ),
+            ("deadletters replay --rate 0", ErrorKind::ValueValidation),
             ("local side", ErrorKind::InvalidSubcommand),
             ("local", ErrorKind::DisplayHelpOnMissingArgumentOrSubcommand),
             ("local serve-inventory", ErrorKind::MissingRequiredArgument),
@@ -398,6 +477,20 @@ mod tests {
         assert_eq!(arguments.stack, "prod");
         assert_eq!(arguments.out, Some(PathBuf::from("a/b.html")));
         assert!(arguments.open);
+    }
+
+    #[test]
+    fn filters_may_be_repeated_and_a_replay_has_a_pace() {
+        let Ok(Noun::DeadLetters(DeadLettersArguments {
+            stack,
+            verb: DeadLettersVerb::Replay(replay),
+        })) = parse("deadletters replay --filter run=a --filter run=b --dry-run --stack prod")
+        else {
+            panic!();
+        };
+        assert_eq!((stack.as_str(), replay.filters.len()), ("prod", 2));
+        assert_eq!((replay.rate.get(), replay.all), (10, false));
+        assert!(replay.dry_run);
     }
 
     #[test]

@@ -1,7 +1,9 @@
 //! The command `s3insights`: starts the machines of the platform and reads what they record,
-//! consolidates reports without it, and shows the catalogue of queries. It decides nothing about a run.
+//! consolidates reports without it, shows the catalogue of queries, and replays messages that were given
+//! up. It decides nothing about a run.
 
 mod arguments;
+mod deadletters;
 mod exit;
 mod inventory;
 mod local;
@@ -25,6 +27,7 @@ async fn main() -> std::process::ExitCode {
         Noun::Report(arguments) => report::report(arguments).await,
         Noun::Inventory(arguments) => inventory::inventory(arguments).await,
         Noun::Queries(arguments) => queries::queries(arguments),
+        Noun::DeadLetters(arguments) => deadletters::deadletters(arguments).await,
         Noun::Local(arguments) => local::local(arguments).await,
     };
     done.unwrap_or_else(|error| trouble::report(&error)).into()

@@ -6,6 +6,7 @@ use anyhow::{Context as _, Result};
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
 use shared::aws::{AwsError, Clients, Execution, RunTable};
+use shared::dead_letter::Queue;
 use shared::ids::BucketName;
 use shared::naming;
 use shared::run::Run;
@@ -22,6 +23,8 @@ pub(crate) struct Platform {
     /// ARN of the machine that removes what runs left behind.
     pub(crate) cleanup: String,
     run_table: String,
+    notification_queue_url: String,
+    file_queue_url: String,
     setting: Setting,
 }
 
@@ -65,6 +68,8 @@ impl Platform {
             harvester: output("HarvesterStateMachineArn")?,
             cleanup: output("CleanupStateMachineArn")?,
             run_table: output("RunTableName")?,
+            notification_queue_url: output("NotificationQueueUrl")?,
+            file_queue_url: output("FileQueueUrl")?,
             setting: Setting {
                 host_region: clients.region(),
                 consolidated_bucket: BucketName::try_from(bucket)?,
@@ -106,6 +111,34 @@ impl Platform {
     pub(crate) async fn object(&self, key: &str) -> Result<Option<Bytes>, AwsError> {
         let objects = self.clients.objects(&self.setting.host_region);
         objects.get(&self.setting.consolidated_bucket, key).await
+    }
+
+    /// All objects of the consolidated bucket under a prefix, with their keys.
+    pub(crate) async fn objects_under(
+        &self,
+        prefix: &str,
+    ) -> Result<Vec<(String, Bytes)>, AwsError> {
+        let objects = self.clients.objects(&self.setting.host_region);
+        let bucket = &self.setting.consolidated_bucket;
+        let keys = objects.list(bucket, prefix).await?;
+        objects.get_many(bucket, &keys).await
+    }
+
+    /// Writes a JSON document into the consolidated bucket.
+    pub(crate) async fn store(&self, key: &str, document: Vec<u8>) -> Result<(), AwsError> {
+        let objects = self.clients.objects(&self.setting.host_region);
+        let bucket = &self.setting.consolidated_bucket;
+        objects
+            .put(bucket, key, "application/json", document.into())
+            .await
+    }
+
+    /// A queue that the platform works on.
+    pub(crate) fn queue_url(&self, queue: Queue) -> &str {
+        match queue {
+            Queue::Notifications => &self.notification_queue_url,
+            Queue::Files => &self.file_queue_url,
+        }
     }
 
     /// A document of the consolidated bucket; `None` when there is none.

@@ -14,6 +14,7 @@ use jiff::Timestamp;
 use serde_json::Value;
 use shared::aws::{AwsError, ConsolidatedUpload, DeliveredFile, FileContent, FileCount};
 use shared::consolidation::{self, Consolidated, ConsolidationError, Delivered, ReadAt, Work};
+use shared::dead_letter::Queue;
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::manifest::ManifestFile;
@@ -34,8 +35,7 @@ pub async fn handle(
     platform: Arc<Platform>,
     event: SqsEvent,
 ) -> Result<SqsBatchResponse, TaskError> {
-    let queue_url = &platform.settings.file_queue_url;
-    let response = queue::work(&platform, queue_url, event, async |message, receives| {
+    let response = queue::work(&platform, Queue::Files, event, async |message, receives| {
         let body = message.body.as_str();
         let body: Value = serde_json::from_str(body)
             .map_err(|error| TaskError::InvalidInput(format!("file message: {error}")))?;

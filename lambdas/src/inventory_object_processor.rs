@@ -11,6 +11,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, ReportClaim};
+use shared::dead_letter::Queue;
 use shared::error::TaskError;
 use shared::ids::{AccountId, BucketName, Region, RunId};
 use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestUri, ReportLocation};
@@ -56,8 +57,8 @@ pub async fn handle(
     platform: Arc<Platform>,
     event: SqsEvent,
 ) -> Result<SqsBatchResponse, TaskError> {
-    let queue_url = &platform.settings.notification_queue_url;
-    let response = queue::work(&platform, queue_url, event, async |message, receives| {
+    let queue = Queue::Notifications;
+    let response = queue::work(&platform, queue, event, async |message, receives| {
         let body = message.body.as_str();
         if let Ok(existing) = serde_json::from_str(body) {
             return take_existing_report(&platform, existing).await;

@@ -7,6 +7,7 @@ pub mod check_query;
 pub mod close_run;
 pub mod configure_inventories;
 pub mod create_destination;
+pub mod dead_letter_keeper;
 pub mod delete_destination;
 pub mod discover_buckets;
 pub mod empty_destination;

@@ -15,6 +15,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   SendMessageBatch. MiniStack 1.5.33 asks for actions that IAM does not have.
 * A part of an upload may be copied from a bucket of another account that allows it, as on AWS.
   MiniStack 1.5.33 asks the other account, and then looks for the bucket in the uploader's own.
+* The time until a message of SQS is received again can be shortened, for all messages or for those
+  with a given text, as MiniStack's own SFN_WAIT_SCALE shortens waits of machines.
 * Every call that IAM was asked about is counted, by who called, what for and whether it was allowed;
   `/_s3insights/calls` tells. The accounts' roots, which may do anything, are not among them.
 * An alarm over several metrics is made, over the first of them. MiniStack 1.5.33 knows no metric math; no
@@ -32,13 +34,15 @@ import re
 import signal
 import sys
 import threading
+import time
 from contextvars import ContextVar
 from urllib.parse import parse_qs, unquote
 
 import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
+from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
-from ministack.services import s3
+from ministack.services import s3, sqs
 from ministack.services.cloudformation import provisioners
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
@@ -50,6 +54,12 @@ IAM_ACTIONS = {
     "sqs:DeleteMessageBatch": "sqs:DeleteMessage",
     "sqs:SendMessageBatch": "sqs:SendMessage",
 }
+
+# Factors on the time until a message is received again, by a text that its body contains.
+REDELIVERY_SCALES = {"": float(os.environ.pop("S3INSIGHTS_REDELIVERY_SCALE"))}
+
+# Seconds after which MiniStack looks for messages by itself.
+POLL_INTERVAL = 1
 
 
 def guard_inventory_requests():
@@ -134,6 +144,63 @@ def take_alarms_over_several_metrics():
         return record(name, properties)
 
     provisioners._cw_metric_alarm_record = alarm_record
+
+
+def redelivery_scale(body):
+    # The longest text says the most about the message.
+    return REDELIVERY_SCALES[max((text for text in list(REDELIVERY_SCALES) if text in body), key=len)]
+
+
+def set_redelivery_scale(request):
+    containing, factor = request["containing"], float(request["factor"])
+    if containing and factor == 1:
+        REDELIVERY_SCALES.pop(containing, None)
+    else:
+        REDELIVERY_SCALES[containing] = factor
+    return {}
+
+
+def scale_redelivery():
+    collect = sqs._collect_msgs
+    change = sqs._HANDLERS["ChangeMessageVisibility"]
+    change_batch = sqs._HANDLERS["ChangeMessageVisibilityBatch"]
+
+    def scale(messages):
+        now = time.time()
+        for message in messages:
+            factor = redelivery_scale(message["body"])
+            left = (message["visible_at"] - now) * factor
+            if factor == 1 or left < 0:
+                continue
+            message["visible_at"] = now + left
+            if left < POLL_INTERVAL:
+                timer = threading.Timer(left + 0.002, esm_wake.set)
+                timer.daemon = True
+                timer.start()
+
+    def scale_received(url, receipts):
+        scale([message for message in sqs._get_q(url)["messages"] if message["receipt_handle"] in receipts])
+
+    def collect_msgs(*args, **kwargs):
+        messages = collect(*args, **kwargs)
+        scale(messages)
+        return messages
+
+    def change_visibility(data, url):
+        answer = change(data, url)
+        scale_received(data.get("QueueUrl", url), {data["ReceiptHandle"]})
+        return answer
+
+    def change_visibility_batch(data, url):
+        answer = change_batch(data, url)
+        changed = {entry["Id"] for entry in answer["Successful"]}
+        receipts = {entry["ReceiptHandle"] for entry in data["Entries"] if entry["Id"] in changed}
+        scale_received(data.get("QueueUrl", url), receipts)
+        return answer
+
+    sqs._collect_msgs = collect_msgs
+    sqs._HANDLERS["ChangeMessageVisibility"] = change_visibility
+    sqs._HANDLERS["ChangeMessageVisibilityBatch"] = change_visibility_batch
 
 
 # By principal, action and whether it was allowed: how often, and on what the last time.
@@ -228,6 +295,8 @@ def add_endpoints():
             document = describe_calls()
         elif scope["path"] == "/_s3insights/heads":
             document = heads(json.loads(await read_body(receive)))
+        elif scope["path"] == "/_s3insights/redelivery-scale":
+            document = set_redelivery_scale(json.loads(await read_body(receive)))
         else:
             document = None
         body = json.dumps(document).encode()
@@ -278,6 +347,7 @@ mend_version_listing()
 mend_batch_permissions()
 mend_copies_from_other_accounts()
 take_alarms_over_several_metrics()
+scale_redelivery()
 count_calls()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))

@@ -71,6 +71,9 @@ pub struct StartOptions {
     /// Factor on `Wait` states and retry intervals of state machines. It does not change
     /// `TimeoutSeconds`, so a callback's timeout passes in real time.
     pub wait_scale: f64,
+    /// Factor on the time until a message of SQS that was received is received again: the visibility
+    /// timeouts of queues, and those that functions set.
+    pub redelivery_scale: f64,
     /// Time from an accepted inventory configuration to its report.
     pub report_delay: Duration,
 }
@@ -88,6 +91,7 @@ impl StartOptions {
             s3_port: None,
             host_account_id: HOST_ACCOUNT_ID.to_owned(),
             wait_scale: 0.05,
+            redelivery_scale: 1.0,
             report_delay: Duration::from_secs(1),
         }
     }
@@ -361,6 +365,20 @@ impl LocalAws {
         Ok(())
     }
 
+    /// Sets the factor on the time until messages are received again, see
+    /// [`StartOptions::redelivery_scale`], of those whose body contains a text: the name of a run, for
+    /// instance. The empty text stands for all; where several fit, the longest counts. A factor of 1
+    /// for a text forgets the text. Messages that were received before come back as they were told to.
+    pub async fn set_redelivery_scale(&self, containing: &str, factor: f64) -> Result<()> {
+        let url = format!("{}/_s3insights/redelivery-scale", self.endpoint_url);
+        let _: serde_json::Value = http_client::post(
+            &url,
+            &serde_json::json!({ "containing": containing, "factor": factor }),
+        )
+        .await?;
+        Ok(())
+    }
+
     /// Every call so far that IAM was asked about, by caller, action and answer. The accounts' roots,
     /// which may do anything, are not among the callers, nor are the state machines, whose calls stay
     /// inside of MiniStack.
@@ -501,6 +519,7 @@ async fn start_ministack(
             region: REGION,
             account_id: &options.host_account_id,
             wait_scale: options.wait_scale,
+            redelivery_scale: options.redelivery_scale,
             end_with_us,
         })
         .await;

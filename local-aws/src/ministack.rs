@@ -35,6 +35,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) account_id: &'a str,
     /// Factor on `Wait` states and retry intervals of state machines; task timeouts stay as they are.
     pub(crate) wait_scale: f64,
+    /// Factor on the time until a message of SQS is received again.
+    pub(crate) redelivery_scale: f64,
     /// End it together with this process.
     pub(crate) end_with_us: bool,
 }
@@ -144,7 +146,11 @@ fn environment(
         .env("SFTP_ENABLED", "0")
         .env("CLOUDTRAIL_RECORDING", "0")
         .env("LOG_LEVEL", "INFO")
-        .env("S3INSIGHTS_FUNCTION_LOGS", logs.join("functions"));
+        .env("S3INSIGHTS_FUNCTION_LOGS", logs.join("functions"))
+        .env(
+            "S3INSIGHTS_REDELIVERY_SCALE",
+            settings.redelivery_scale.to_string(),
+        );
     if settings.end_with_us {
         command.env("S3INSIGHTS_END_WITH_STDIN", "1");
     }

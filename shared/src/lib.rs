@@ -5,6 +5,7 @@
 pub mod aws;
 pub mod catalogue;
 pub mod consolidation;
+pub mod dead_letter;
 pub mod derived;
 pub mod error;
 pub mod ids;

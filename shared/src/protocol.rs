@@ -250,14 +250,24 @@ pub fn may_still_make(run: &Run) -> Result<(), TaskError> {
 
 /// Why a bucket is still in progress when the run goes on without it.
 pub fn overdue(bucket: &SourceBucket, deadline: Timestamp) -> Reason {
-    let message = match (bucket.files, bucket.files_pending) {
+    let mut message = match (bucket.files, bucket.files_pending) {
         (Some(files), Some(pending)) => format!(
             "{} of {files} files of its report were consolidated by {deadline}",
             files.saturating_sub(pending)
         ),
         _ => format!("no report came by {deadline}"),
     };
-    Reason::new("DeadlinePassed", message)
+    let dead_letter = bucket.dead_letter.as_ref();
+    if let Some(reason) = dead_letter {
+        message = format!(
+            "{message}; a message about it was given up: {}: {}",
+            reason.code, reason.message
+        );
+    }
+    Reason {
+        missing_permission: dead_letter.and_then(|reason| reason.missing_permission.clone()),
+        ..Reason::new("DeadlinePassed", message)
+    }
 }
 
 /// Whether an inventory configuration is still to be put on a bucket.

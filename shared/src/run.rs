@@ -234,6 +234,9 @@ pub struct SourceBucket {
     /// Files of it that are not in the snapshot yet.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files_pending: Option<u64>,
+    /// Why a message about it was given up, if one was: the last one's reason.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub dead_letter: Option<Reason>,
     /// Rows consolidated: one for each version and delete marker.
     #[serde(default)]
     pub rows: u64,
@@ -269,6 +272,7 @@ impl SourceBucket {
             report: None,
             files: None,
             files_pending: None,
+            dead_letter: None,
             rows: 0,
             objects: 0,
             bytes: 0,

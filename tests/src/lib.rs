@@ -2,6 +2,7 @@
 //! a run as a test takes them. Account ids and run ids keep the tests of one binary apart.
 
 mod checks;
+mod command;
 mod platform;
 mod queue;
 mod reports;
@@ -13,7 +14,7 @@ pub use checks::{
     objects_under, query, rows_in_table, snapshot_of, unfinished_uploads,
 };
 pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
-pub use queue::NotificationQueue;
+pub use queue::{FileQueue, NotificationQueue};
 pub use reports::{MadeReport, ReportsBucket};
 pub use sample_runs::{HOSTILE, HOSTILE_MARK, SampleRun};
 pub use synthetic::{Sums, SyntheticFile, SyntheticRows};

@@ -355,7 +355,7 @@ fn remove_ended(folder: &Path) {
 }
 
 /// The folder of the functions' binaries, beside the test binary's own.
-fn binaries() -> Result<PathBuf> {
+pub(crate) fn binaries() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own
         .ancestors()

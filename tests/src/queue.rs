@@ -1,4 +1,4 @@
-//! The queue through which S3 tells of delivered reports, as its owner sees it.
+//! The queues of the platform, as their owner sees them.
 
 use anyhow::{Context, Result};
 use aws_sdk_sqs::Client;
@@ -54,30 +54,59 @@ impl<'a> NotificationQueue<'a> {
 
     /// Waits until no message is waiting or being worked on.
     pub async fn is_worked_off(&self) -> Result<()> {
-        let counts = [
-            QueueAttributeName::ApproximateNumberOfMessages,
-            QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
-            QueueAttributeName::ApproximateNumberOfMessagesDelayed,
-        ];
-        self.platform
-            .eventually("the end of all messages", async || {
-                let left = self.attributes(counts.clone()).await?;
-                Ok(left.iter().all(|count| count.as_deref() == Some("0")))
-            })
-            .await
+        is_worked_off(self.platform, &self.client, self.url).await
     }
 
     async fn attributes<const N: usize>(
         &self,
         names: [QueueAttributeName; N],
     ) -> Result<[Option<String>; N]> {
-        let answer = self
-            .client
-            .get_queue_attributes()
-            .queue_url(self.url)
-            .set_attribute_names(Some(names.to_vec()))
-            .send()
-            .await?;
-        Ok(names.map(|name| answer.attributes()?.get(&name).cloned()))
+        attributes(&self.client, self.url, names).await
     }
+}
+
+/// The queue with a message for each file.
+#[derive(Debug)]
+pub struct FileQueue<'a>(&'a Platform);
+
+impl<'a> FileQueue<'a> {
+    /// The queue as the root of the host account.
+    pub fn new(platform: &'a Platform) -> Self {
+        Self(platform)
+    }
+
+    /// Waits until no message is waiting or being worked on.
+    pub async fn is_worked_off(&self) -> Result<()> {
+        let aws = &self.0.aws;
+        let client = Client::new(&aws.sdk_config(&aws.host_account_id, &aws.region));
+        is_worked_off(self.0, &client, self.0.output("FileQueueUrl")).await
+    }
+}
+
+async fn is_worked_off(platform: &Platform, client: &Client, url: &str) -> Result<()> {
+    let counts = [
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+        QueueAttributeName::ApproximateNumberOfMessagesDelayed,
+    ];
+    platform
+        .eventually("the end of all messages", async || {
+            let left = attributes(client, url, counts.clone()).await?;
+            Ok(left.iter().all(|count| count.as_deref() == Some("0")))
+        })
+        .await
+}
+
+async fn attributes<const N: usize>(
+    client: &Client,
+    url: &str,
+    names: [QueueAttributeName; N],
+) -> Result<[Option<String>; N]> {
+    let answer = client
+        .get_queue_attributes()
+        .queue_url(url)
+        .set_attribute_names(Some(names.to_vec()))
+        .send()
+        .await?;
+    Ok(names.map(|name| answer.attributes()?.get(&name).cloned()))
 }

@@ -129,12 +129,17 @@ fn every_task_has_a_binary_and_every_binary_a_task() {
         })
         .collect();
     assert_eq!(modules, binaries);
-    // The tasks of the machines, and the two that queues feed.
+    // The tasks of the machines, and those that queues feed.
     let mut tasks: BTreeSet<String> = lambdas::input_fields()
         .into_keys()
         .map(str::to_owned)
         .collect();
-    tasks.extend(["inventory-object-processor", "inventory-file-consolidator"].map(str::to_owned));
+    let queue_fed = [
+        "inventory-object-processor",
+        "inventory-file-consolidator",
+        "dead-letter-keeper",
+    ];
+    tasks.extend(queue_fed.map(str::to_owned));
     assert_eq!(modules, tasks);
 }
 

@@ -7,6 +7,8 @@ mod support;
 
 /// Invariants of the sources that no compiler checks.
 mod architecture;
+/// `dead-letter-keeper`, and what the other queue-fed functions record for it.
+mod dead_letters;
 /// `create-destination`, `empty-destination`, `delete-destination`.
 mod destinations;
 /// `initialize`, `discover-buckets`, `seed-smoke-test`.

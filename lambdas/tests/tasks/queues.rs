@@ -70,7 +70,7 @@ fn report_with(change: impl FnOnce(&mut Value)) -> Report {
     report
 }
 
-fn message(id: &str, receives: u32, body: &Value) -> Value {
+pub(crate) fn message(id: &str, receives: u32, body: &Value) -> Value {
     let body = body
         .as_str()
         .map_or_else(|| body.to_string(), str::to_owned);
@@ -81,7 +81,7 @@ fn message(id: &str, receives: u32, body: &Value) -> Value {
     })
 }
 
-fn batch(messages: &[Value]) -> SqsEvent {
+pub(crate) fn batch(messages: &[Value]) -> SqsEvent {
     serde_json::from_value(json!({ "Records": messages })).expect("a batch of SQS")
 }
 
@@ -97,7 +97,7 @@ fn report_came() -> Value {
     created("111111111111/photos/s3insights-insights-nightly/2026-03-01T00-00Z/manifest.checksum")
 }
 
-fn returned(response: &SqsBatchResponse) -> Vec<&str> {
+pub(crate) fn returned(response: &SqsBatchResponse) -> Vec<&str> {
     response
         .batch_item_failures
         .iter()
@@ -643,7 +643,7 @@ async fn an_existing_report_that_cannot_be_read_now_is_tried_again() {
 
 // --- inventory-file-consolidator ---------------------------------------------------------------
 
-fn file_message() -> Value {
+pub(crate) fn file_message() -> Value {
     json!({ "run_id": "nightly", "account_id": MEMBER, "bucket": "photos", "file": "smoke-test" })
 }
 

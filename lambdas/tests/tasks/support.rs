@@ -607,7 +607,7 @@ fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
 ///
 /// | Service | Name |
 /// |---|---|
-/// | DynamoDB | operation and sort keys (`GetItem run`, `Query bucket#`, `Query runs` for the index); the keys of another run than `nightly` begin with its id and `:` |
+/// | DynamoDB | operation and sort keys (`GetItem run`, `Query bucket#`, `Query runs` for the index); the keys of another run than `nightly` begin with its id and `:`, those of no run with their partition |
 /// | S3 | method, Region, bucket, key, query, and the account whose role acts unless it is the host's own credentials (`GET@eu-west-1 photos?versions&max-keys=1 as 111111111111`) |
 /// | CloudFormation | operation, Region, name of the stack |
 /// | SES, Account | method and path |
@@ -652,7 +652,7 @@ fn dynamodb_subject(body: &Value) -> String {
         match run_id.strip_prefix("run#") {
             Some("nightly") => sort.to_owned(),
             Some(other) => format!("{other}:{sort}"),
-            None => panic!("no key of a run: {key}"),
+            None => format!("{run_id} {sort}"),
         }
     };
     let values = &body["ExpressionAttributeValues"];

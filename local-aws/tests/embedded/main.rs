@@ -10,4 +10,5 @@ mod formats;
 mod inventory;
 mod lifecycle;
 mod proxy;
+mod redelivery;
 mod report;

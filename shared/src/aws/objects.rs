@@ -6,9 +6,13 @@ use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
 use bytes::Bytes;
+use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{AwsError, Class, Clients};
 use crate::ids::{BucketName, Region};
+
+/// Requests under way at once where many objects are read.
+const CONCURRENCY: usize = 20;
 
 /// The objects of our own buckets in one Region.
 #[derive(Debug, Clone)]
@@ -112,6 +116,46 @@ impl Objects {
             .await
             .map_err(|error| AwsError::new(format!("PutObject of {bucket}/{key}"), &error))?;
         Ok(())
+    }
+
+    /// Writes an object unless there is one of that key, which then stays. Whether it was written.
+    pub async fn put_new(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        content_type: &str,
+        body: Bytes,
+    ) -> Result<bool, AwsError> {
+        let answer = self
+            .s3
+            .put_object()
+            .bucket(bucket.as_str())
+            .key(key)
+            .content_type(content_type)
+            .if_none_match("*")
+            .body(ByteStream::from(body))
+            .send()
+            .await;
+        match answer.map_err(|error| AwsError::new(format!("PutObject of {bucket}/{key}"), &error))
+        {
+            Ok(_) => Ok(true),
+            Err(error) if error.code == "PreconditionFailed" => Ok(false),
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Many whole objects, in the order of their keys; those that are gone meanwhile are left out.
+    pub async fn get_many(
+        &self,
+        bucket: &BucketName,
+        keys: &[String],
+    ) -> Result<Vec<(String, Bytes)>, AwsError> {
+        futures::stream::iter(keys)
+            .map(async |key| Ok(self.get(bucket, key).await?.map(|body| (key.clone(), body))))
+            .buffered(CONCURRENCY)
+            .try_filter_map(async |found| Ok(found))
+            .try_collect()
+            .await
     }
 
     /// Keys under a prefix.

@@ -1,8 +1,9 @@
 //! The queues that reports come through: one message per notification, then one per file.
 
-use aws_sdk_sqs::types::SendMessageBatchRequestEntry;
+use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
 
 use super::{AwsError, Class, Clients};
+use crate::dead_letter::REPLAY_OF;
 
 /// Messages SQS takes in one request.
 const BATCH: usize = 10;
@@ -23,6 +24,29 @@ impl Clients {
             .send()
             .await
             .map_err(|error| AwsError::new("ChangeMessageVisibility", &error))?;
+        Ok(())
+    }
+
+    /// Sends a message again that was given up under the id `replay_of`.
+    pub async fn send_replay(
+        &self,
+        queue_url: &str,
+        body: &str,
+        replay_of: &str,
+    ) -> Result<(), AwsError> {
+        let attribute = MessageAttributeValue::builder()
+            .data_type("String")
+            .string_value(replay_of)
+            .build()
+            .expect("the type is set");
+        self.sqs
+            .send_message()
+            .queue_url(queue_url)
+            .message_body(body)
+            .message_attributes(REPLAY_OF, attribute)
+            .send()
+            .await
+            .map_err(|error| AwsError::new("SendMessage", &error))?;
         Ok(())
     }
 

@@ -19,6 +19,7 @@ use crate::status::{InventoryStatus, Reason};
 use crate::summary::earlier_run;
 
 mod buckets;
+mod messages;
 mod reports;
 
 pub use self::reports::{FileContent, FileCount, ReportClaim};

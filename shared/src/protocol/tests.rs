@@ -410,6 +410,12 @@ fn an_overdue_bucket_says_how_far_it_came() {
             .message
             .starts_with("3 of 5 files")
     );
+    bucket.dead_letter = Some(Reason::new("AccessDenied", "PutObject: no").needing("s3:PutObject"));
+    let reason = overdue(&bucket, deadline);
+    let given_up = "; a message about it was given up: AccessDenied: PutObject: no";
+    assert!(reason.message.ends_with(given_up), "{reason:?}");
+    assert_eq!(reason.code, "DeadlinePassed");
+    assert_eq!(reason.missing_permission.as_deref(), Some("s3:PutObject"));
 }
 
 #[test]

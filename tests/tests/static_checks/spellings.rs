@@ -5,7 +5,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use crate::documents::{camel, machines, resources, root, sentence, template, text, walk};
 
 /// Fed by queues and not by a machine.
-const QUEUE_FED: [&str; 2] = ["inventory-object-processor", "inventory-file-consolidator"];
+const QUEUE_FED: [&str; 3] = [
+    "inventory-object-processor",
+    "inventory-file-consolidator",
+    "dead-letter-keeper",
+];
 
 /// The tasks, as the binaries are named.
 fn tasks() -> BTreeSet<String> {
@@ -181,6 +185,7 @@ fn outputs_have_the_names_that_everyone_relies_on() {
         "ConsolidatedBucketName",
         "RunTableName",
         "NotificationQueueUrl",
+        "FileQueueUrl",
         "AthenaWorkGroupName",
         "AlarmTopicArn",
     ]);

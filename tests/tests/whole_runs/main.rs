@@ -14,6 +14,8 @@ mod built_in_estate;
 mod catalogue;
 /// Inventory configurations go as soon as their report is there.
 mod configurations;
+/// Messages that fail until their queue gives them up, and come back.
+mod dead_letters;
 /// Reports that have not come whole by the deadline.
 mod deadline;
 /// Reports and notifications that come twice, out of order, or from strangers.
