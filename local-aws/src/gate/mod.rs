@@ -17,7 +17,6 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
-mod caller;
 mod plan;
 mod request;
 
@@ -70,21 +69,20 @@ impl Gate {
 /// Serves until it is dropped.
 pub(crate) async fn serve(service: Arc<Service>, listener: TcpListener) {
     loop {
-        let Ok((stream, peer)) = listener.accept().await else {
+        let Ok((stream, _)) = listener.accept().await else {
             // Out of file handles; some become free as connections end.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(connection(Arc::clone(&service), stream, peer.port()));
+        tokio::spawn(connection(Arc::clone(&service), stream));
     }
 }
 
-async fn connection(service: Arc<Service>, stream: TcpStream, peer: u16) {
-    let own = stream.local_addr().map_or(0, |address| address.port());
+async fn connection(service: Arc<Service>, stream: TcpStream) {
     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
         let service = Arc::clone(&service);
-        async move { answer(&service, request.map(BodyExt::boxed), (peer, own)).await }
+        async move { answer(&service, request.map(BodyExt::boxed)).await }
     });
     // A connection that breaks is the caller's to notice.
     let _ = http1::Builder::new()
@@ -94,11 +92,7 @@ async fn connection(service: Arc<Service>, stream: TcpStream, peer: u16) {
         .await;
 }
 
-async fn answer(
-    service: &Arc<Service>,
-    request: Request<Body>,
-    (peer, own): (u16, u16),
-) -> Result<Response<Body>, Dropped> {
+async fn answer(service: &Arc<Service>, request: Request<Body>) -> Result<Response<Body>, Dropped> {
     if !service.gate.decisions().any() {
         return Ok(pass(service, request).await);
     }
@@ -118,7 +112,6 @@ async fn answer(
     let Some(kind) = kind else {
         return Ok(pass(service, request).await);
     };
-    let kill = || caller::kill(peer, own, service.settings.ministack_pid);
     let count = || service.gate.decisions().count(kind);
     match kind {
         FaultKind::Throttle => {
@@ -145,20 +138,6 @@ async fn answer(
         FaultKind::DropAfter => {
             count();
             finish(service, request).await;
-            Err(Dropped)
-        }
-        FaultKind::KillBefore => {
-            if kill() {
-                count();
-                return Err(Dropped);
-            }
-            Ok(pass(service, request).await)
-        }
-        FaultKind::KillAfter => {
-            finish(service, request).await;
-            if kill() {
-                count();
-            }
             Err(Dropped)
         }
     }
