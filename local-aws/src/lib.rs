@@ -211,6 +211,7 @@ impl LocalAws {
         let service = inventory::start(
             inventory::Settings {
                 ministack_port: port,
+                ministack_pid: ministack.id(),
                 report_delay: options.report_delay,
             },
             s3_listener,

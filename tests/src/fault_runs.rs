@@ -1,6 +1,6 @@
-//! Whole runs while AWS misbehaves: requests of functions are refused, dropped and late,
-//! notifications go astray. A seed says which. Whatever happens, a run has to end, to tell the truth,
-//! and to leave nothing behind.
+//! Whole runs while AWS misbehaves: requests of functions are refused, dropped and late, functions
+//! are killed, notifications go astray. A seed says which. Whatever happens, a run has to end, to
+//! tell the truth, and to leave nothing behind.
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
@@ -13,7 +13,7 @@ use shared::status::InventoryStatus;
 
 use crate::{Ended, Platform, leftovers, snapshot_of};
 
-/// Factor on the time until a message comes back whose function failed.
+/// Factor on the time until the message of a function that was killed comes back.
 const REDELIVERY_SCALE: f64 = 0.003;
 
 /// What became of one run.
@@ -37,6 +37,15 @@ pub struct FaultRun {
     pub broken: Vec<String>,
 }
 
+impl FaultRun {
+    /// Functions that were killed.
+    pub fn kills(&self) -> u64 {
+        let kills = self.faults.iter();
+        let kills = kills.filter(|(kind, _)| kind.starts_with("kill_"));
+        kills.map(|(_, count)| count).sum()
+    }
+}
+
 /// Every third run can be complete: each of its buckets gets a report and no notification is lost.
 fn can_be_complete(seed: u64) -> bool {
     seed.is_multiple_of(3)
@@ -44,22 +53,24 @@ fn can_be_complete(seed: u64) -> bool {
 
 /// The faults of a seed.
 pub fn fault_plan(seed: u64) -> FaultPlan {
-    let rule = |kind, rate| FaultRule {
+    let rule = |kind, rate, at_most| FaultRule {
         service: None,
         operation: None,
         rate,
-        at_most: None,
+        at_most,
         kind,
     };
     FaultPlan {
         seed,
         rules: vec![
-            rule(FaultKind::Throttle, 0.05),
-            rule(FaultKind::Error500, 0.02),
-            rule(FaultKind::Error503, 0.03),
-            rule(FaultKind::DropBefore, 0.015),
-            rule(FaultKind::DropAfter, 0.015),
-            rule(FaultKind::Delay(700), 0.03),
+            rule(FaultKind::KillBefore, 0.01, Some(3)),
+            rule(FaultKind::KillAfter, 0.01, Some(3)),
+            rule(FaultKind::Throttle, 0.05, None),
+            rule(FaultKind::Error500, 0.02, None),
+            rule(FaultKind::Error503, 0.03, None),
+            rule(FaultKind::DropBefore, 0.015, None),
+            rule(FaultKind::DropAfter, 0.015, None),
+            rule(FaultKind::Delay(700), 0.03, None),
         ],
         notifications: NotificationFaults {
             lost: if can_be_complete(seed) { 0.0 } else { 0.05 },
@@ -236,8 +247,9 @@ async fn check(platform: &Platform, ended: &Ended, told: &mut FaultRun) -> Resul
 /// The runs of some seeds as a table.
 pub fn fault_table(runs: &[FaultRun]) -> String {
     let mut lines = vec![
-        "| seed | faults | outcome | rows expected | rows found | rows lost | seconds |".to_owned(),
-        "|---:|---|---|---:|---:|---:|---:|".to_owned(),
+        "| seed | faults | kills | outcome | rows expected | rows found | rows lost | seconds |"
+            .to_owned(),
+        "|---:|---|---:|---|---:|---:|---:|---:|".to_owned(),
     ];
     for run in runs {
         let faults = run.faults.iter();
@@ -245,9 +257,10 @@ pub fn fault_table(runs: &[FaultRun]) -> String {
             .map(|(kind, count)| format!("{kind} {count}"))
             .collect();
         lines.push(format!(
-            "| {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} | {} |",
             run.seed,
             faults.join(", "),
+            run.kills(),
             run.outcome,
             run.rows_expected,
             run.rows_found,

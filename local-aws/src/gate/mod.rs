@@ -17,6 +17,7 @@ use hyper::{server::conn::http1, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
 
+mod caller;
 mod plan;
 mod request;
 
@@ -69,20 +70,21 @@ impl Gate {
 /// Serves until it is dropped.
 pub(crate) async fn serve(service: Arc<Service>, listener: TcpListener) {
     loop {
-        let Ok((stream, _)) = listener.accept().await else {
+        let Ok((stream, peer)) = listener.accept().await else {
             // Out of file handles; some become free as connections end.
             tokio::time::sleep(Duration::from_millis(20)).await;
             continue;
         };
         let _ = stream.set_nodelay(true);
-        tokio::spawn(connection(Arc::clone(&service), stream));
+        tokio::spawn(connection(Arc::clone(&service), stream, peer.port()));
     }
 }
 
-async fn connection(service: Arc<Service>, stream: TcpStream) {
+async fn connection(service: Arc<Service>, stream: TcpStream, peer: u16) {
+    let own = stream.local_addr().map_or(0, |address| address.port());
     let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
         let service = Arc::clone(&service);
-        async move { answer(&service, request.map(BodyExt::boxed)).await }
+        async move { answer(&service, request.map(BodyExt::boxed), (peer, own)).await }
     });
     // A connection that breaks is the caller's to notice.
     let _ = http1::Builder::new()
@@ -92,7 +94,11 @@ async fn connection(service: Arc<Service>, stream: TcpStream) {
         .await;
 }
 
-async fn answer(service: &Arc<Service>, request: Request<Body>) -> Result<Response<Body>, Dropped> {
+async fn answer(
+    service: &Arc<Service>,
+    request: Request<Body>,
+    (peer, own): (u16, u16),
+) -> Result<Response<Body>, Dropped> {
     if !service.gate.decisions().any() {
         return Ok(pass(service, request).await);
     }
@@ -112,6 +118,7 @@ async fn answer(service: &Arc<Service>, request: Request<Body>) -> Result<Respon
     let Some(kind) = kind else {
         return Ok(pass(service, request).await);
     };
+    let kill = || caller::kill(peer, own, service.settings.ministack_pid);
     let count = || service.gate.decisions().count(kind);
     match kind {
         FaultKind::Throttle => {
@@ -138,6 +145,20 @@ async fn answer(service: &Arc<Service>, request: Request<Body>) -> Result<Respon
         FaultKind::DropAfter => {
             count();
             finish(service, request).await;
+            Err(Dropped)
+        }
+        FaultKind::KillBefore => {
+            if kill() {
+                count();
+                return Err(Dropped);
+            }
+            Ok(pass(service, request).await)
+        }
+        FaultKind::KillAfter => {
+            finish(service, request).await;
+            if kill() {
+                count();
+            }
             Err(Dropped)
         }
     }

@@ -55,6 +55,10 @@ pub enum FaultKind {
     DropBefore,
     /// It is done and the connection ends without the answer.
     DropAfter,
+    /// The calling function is killed and nothing was done.
+    KillBefore,
+    /// It is done and the calling function is killed.
+    KillAfter,
 }
 
 impl FaultKind {
@@ -67,6 +71,8 @@ impl FaultKind {
             Self::Delay(_) => "delay",
             Self::DropBefore => "drop_before",
             Self::DropAfter => "drop_after",
+            Self::KillBefore => "kill_before",
+            Self::KillAfter => "kill_after",
         }
     }
 }
@@ -203,14 +209,14 @@ mod tests {
 
     #[test]
     fn the_first_rule_that_fits_counts_and_no_more_often_than_allowed() {
-        let mut once = rule(Some("s3"), 1.0, FaultKind::DropAfter);
+        let mut once = rule(Some("s3"), 1.0, FaultKind::KillAfter);
         once.at_most = Some(1);
         let mut decisions = plan(1, vec![once, rule(None, 1.0, FaultKind::Error500)]);
         assert_eq!(
             decisions.next("sqs", "SendMessage"),
             Some(FaultKind::Error500)
         );
-        assert_eq!(decisions.next("s3", "GET /a"), Some(FaultKind::DropAfter));
+        assert_eq!(decisions.next("s3", "GET /a"), Some(FaultKind::KillAfter));
         assert_eq!(decisions.next("s3", "GET /a"), Some(FaultKind::Error500));
         decisions.clear();
         assert_eq!(decisions.next("s3", "GET /a"), None);

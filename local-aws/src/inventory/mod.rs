@@ -38,6 +38,8 @@ use crate::{State, http_client};
 pub struct Settings {
     /// Port of MiniStack.
     pub ministack_port: u16,
+    /// Process group of MiniStack and the functions.
+    pub ministack_pid: u32,
     /// Time from an accepted configuration to its report.
     pub report_delay: Duration,
 }
@@ -104,6 +106,7 @@ pub async fn serve(root: &Path) -> Result<()> {
         .with_context(|| format!("no embedded AWS was started in {}", root.display()))?;
     let settings = Settings {
         ministack_port: port_of(&state.endpoint_url)?,
+        ministack_pid: state.ministack_pid,
         report_delay: Duration::from_millis(state.report_delay_ms),
     };
     let port = port_of(&state.s3_endpoint_url)?;

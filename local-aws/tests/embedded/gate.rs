@@ -126,5 +126,9 @@ async fn the_sdk_knows_every_fault_and_tries_again() {
         assert_eq!(found.attributes().unwrap()[&number], messages);
     }
 
+    // The test itself is no function: nobody is killed.
+    first(aws, "sts", FaultKind::KillBefore, 1).await;
+    assert_eq!(ask(aws, "sts", 1).await, None);
+    assert!(aws.faults_injected().await.unwrap().is_empty());
     aws.clear_fault_plan().await.unwrap();
 }
