@@ -21,6 +21,7 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   `/_s3insights/calls` tells. The accounts' roots, which may do anything, are not among them.
 * An alarm over several metrics is made, over the first of them. MiniStack 1.5.33 knows no metric math; no
   alarm moves there anyway.
+* Notifications that SNS puts into queues are lost, duplicated or late where a plan of faults says so.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -28,6 +29,8 @@ Every name that is replaced is looked up first, so another version of MiniStack 
 and not later in a strange way.
 """
 
+import contextvars
+import hashlib
 import json
 import os
 import re
@@ -42,7 +45,7 @@ import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
-from ministack.services import s3, sqs
+from ministack.services import s3, sns, sqs
 from ministack.services.cloudformation import provisioners
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
@@ -243,6 +246,53 @@ def describe_calls():
             for (principal, action, allowed), (count, resource) in sorted(list(calls.items()))]
 
 
+notification_faults = {"faults": {}, "seed": 0, "number": 0, "counts": {}}
+
+
+def set_notification_faults(request):
+    faults = request.get("faults", {})
+    if "seed" in request:
+        notification_faults.update(number=0, counts={}, seed=request["seed"])
+    notification_faults["faults"] = faults
+    return {}
+
+
+def disturb_notifications():
+    deliver = sns._deliver_to_sqs
+    lock = threading.Lock()
+
+    def share(number, kind):
+        text = f"{notification_faults['seed']}|{number}|{kind}"
+        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+    def deliver_to_sqs(*args, **kwargs):
+        faults = notification_faults["faults"]
+        if not faults:
+            return deliver(*args, **kwargs)
+        with lock:
+            notification_faults["number"] += 1
+            number = notification_faults["number"]
+            kind = next((kind for kind in ("lost", "duplicated", "late") if share(number, kind) < faults[kind]), None)
+            if kind:
+                counts, name = notification_faults["counts"], "notification_" + kind
+                counts[name] = counts.get(name, 0) + 1
+        if kind == "lost":
+            return None
+        if kind == "duplicated":
+            deliver(*args, **kwargs)
+        if kind == "late":
+            # The account and the Region of the request go with it.
+            context = contextvars.copy_context()
+            seconds = faults["late_seconds"] * share(number, "seconds")
+            timer = threading.Timer(seconds, lambda: context.run(deliver, *args, **kwargs))
+            timer.daemon = True
+            timer.start()
+            return None
+        return deliver(*args, **kwargs)
+
+    sns._deliver_to_sqs = deliver_to_sqs
+
+
 def describe_bucket(name):
     owner = s3._bucket_owner_account(name)
     record = s3._buckets.get_scoped(owner, "", name) if owner else None
@@ -295,6 +345,11 @@ def add_endpoints():
             document = describe_calls()
         elif scope["path"] == "/_s3insights/heads":
             document = heads(json.loads(await read_body(receive)))
+        elif scope["path"] == "/_s3insights/notification-faults":
+            if scope["method"] == "GET":
+                document = notification_faults["counts"]
+            else:
+                document = set_notification_faults(json.loads(await read_body(receive)))
         elif scope["path"] == "/_s3insights/redelivery-scale":
             document = set_redelivery_scale(json.loads(await read_body(receive)))
         else:
@@ -348,6 +403,7 @@ mend_batch_permissions()
 mend_copies_from_other_accounts()
 take_alarms_over_several_metrics()
 scale_redelivery()
+disturb_notifications()
 count_calls()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))

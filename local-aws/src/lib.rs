@@ -38,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 mod deploy;
 pub mod estate;
+mod gate;
 mod http_client;
 pub mod inventory;
 mod mail;
@@ -46,6 +47,7 @@ mod package;
 mod python;
 
 pub use deploy::StackSource;
+pub use gate::{FaultKind, FaultPlan, FaultRule, NotificationFaults};
 pub use mail::Mail;
 
 /// The host account unless [`StartOptions::host_account_id`] says otherwise.
@@ -117,6 +119,8 @@ pub struct State {
     pub endpoint_url: String,
     /// Address of S3 with the Inventory service.
     pub s3_endpoint_url: String,
+    /// Address of the gate in front of all services, which functions use.
+    pub gate_url: String,
     /// The host Region.
     pub region: String,
     /// The host account.
@@ -163,6 +167,9 @@ pub struct LocalAws {
     pub endpoint_url: String,
     /// Address for S3: our Inventory service, MiniStack's S3 behind it.
     pub s3_endpoint_url: String,
+    /// Address that functions have for every service: here requests meet the faults of
+    /// [`LocalAws::set_fault_plan`].
+    pub gate_url: String,
     /// The host Region, [`REGION`].
     pub region: String,
     /// The account the platform is deployed in.
@@ -197,14 +204,18 @@ impl LocalAws {
         let python = python::ensure(&options.python_folder, &progress)?;
         let s3_listener = listen(options.s3_port)?;
         let s3_port = s3_listener.local_addr()?.port();
+        let gate_listener = listen(None)?;
+        let gate_port = gate_listener.local_addr()?.port();
         let (ministack, port) =
-            start_ministack(&options, &root, &python, s3_port, true, &progress).await?;
+            start_ministack(&options, &root, &python, gate_port, true, &progress).await?;
         let service = inventory::start(
             inventory::Settings {
                 ministack_port: port,
+                ministack_pid: ministack.id(),
                 report_delay: options.report_delay,
             },
             s3_listener,
+            gate_listener,
         )?;
         let running = Running::Here {
             ministack,
@@ -213,8 +224,7 @@ impl LocalAws {
         };
         Ok(Self::describe(
             &options.host_account_id,
-            port,
-            s3_port,
+            [port, s3_port, gate_port],
             root,
             running,
         ))
@@ -243,12 +253,16 @@ impl LocalAws {
         // Held until MiniStack, which must be told this port, is up.
         let s3_listener = listen(options.s3_port)?;
         let s3_port = s3_listener.local_addr()?.port();
+        let gate_listener = listen(None)?;
+        let gate_port = gate_listener.local_addr()?.port();
         let (ministack, port) =
-            start_ministack(&options, &root, &python, s3_port, false, &progress).await?;
+            start_ministack(&options, &root, &python, gate_port, false, &progress).await?;
         drop(s3_listener);
+        drop(gate_listener);
         let mut state = State {
             endpoint_url: address(port),
             s3_endpoint_url: address(s3_port),
+            gate_url: address(gate_port),
             region: REGION.to_owned(),
             host_account_id: options.host_account_id.clone(),
             ministack_pid: ministack.id(),
@@ -267,8 +281,7 @@ impl LocalAws {
         let running = Running::Detached(state);
         Ok(Self::describe(
             &options.host_account_id,
-            port,
-            s3_port,
+            [port, s3_port, gate_port],
             root,
             running,
         ))
@@ -288,6 +301,7 @@ impl LocalAws {
         Ok(Some(Self {
             endpoint_url: state.endpoint_url.clone(),
             s3_endpoint_url: state.s3_endpoint_url.clone(),
+            gate_url: state.gate_url.clone(),
             region: state.region.clone(),
             host_account_id: state.host_account_id.clone(),
             access_key_id: state.host_account_id.clone(),
@@ -389,14 +403,14 @@ impl LocalAws {
 
     fn describe(
         host_account_id: &str,
-        port: u16,
-        s3_port: u16,
+        [port, s3_port, gate_port]: [u16; 3],
         root: PathBuf,
         running: Running,
     ) -> Self {
         Self {
             endpoint_url: address(port),
             s3_endpoint_url: address(s3_port),
+            gate_url: address(gate_port),
             region: REGION.to_owned(),
             host_account_id: host_account_id.to_owned(),
             access_key_id: host_account_id.to_owned(),
@@ -503,7 +517,7 @@ async fn start_ministack(
     options: &StartOptions,
     root: &Path,
     python: &Path,
-    s3_port: u16,
+    gate_port: u16,
     end_with_us: bool,
     progress: &impl Fn(&str),
 ) -> Result<(Child, u16)> {
@@ -515,7 +529,7 @@ async fn start_ministack(
             root,
             python,
             port,
-            s3_port,
+            gate_port,
             region: REGION,
             account_id: &options.host_account_id,
             wait_scale: options.wait_scale,

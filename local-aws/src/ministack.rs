@@ -30,7 +30,8 @@ pub(crate) struct Settings<'a> {
     pub(crate) root: &'a Path,
     pub(crate) python: &'a Path,
     pub(crate) port: u16,
-    pub(crate) s3_port: u16,
+    /// What functions ask everything at.
+    pub(crate) gate_port: u16,
     pub(crate) region: &'a str,
     pub(crate) account_id: &'a str,
     /// Factor on `Wait` states and retry intervals of state machines; task timeouts stay as they are.
@@ -124,11 +125,7 @@ fn environment(
         .env("MINISTACK_ACCOUNT_ID", settings.account_id)
         .env(
             "AWS_ENDPOINT_URL",
-            format!("http://127.0.0.1:{}", settings.port),
-        )
-        .env(
-            "AWS_ENDPOINT_URL_S3",
-            format!("http://127.0.0.1:{}", settings.s3_port),
+            format!("http://127.0.0.1:{}", settings.gate_port),
         )
         .env("AWS_EC2_METADATA_DISABLED", "true")
         // As the template asks for; MiniStack does not look at `LoggingConfig`.

@@ -3,6 +3,7 @@
 
 mod checks;
 mod command;
+mod fault_runs;
 mod platform;
 mod queue;
 mod reports;
@@ -13,6 +14,7 @@ pub use checks::{
     Snapshot, check_done_buckets, check_outcome, configurations, keep_versions, leftovers,
     objects_under, query, rows_in_table, snapshot_of, unfinished_uploads,
 };
+pub use fault_runs::{FaultRun, check_fault_runs, fault_plan, fault_run, fault_table};
 pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
 pub use queue::{FileQueue, NotificationQueue};
 pub use reports::{MadeReport, ReportsBucket};

@@ -82,7 +82,8 @@ pub struct Ended {
 }
 
 impl Platform {
-    async fn start() -> Result<Self> {
+    /// Starts an embedded AWS with the platform in it, which ends with the value or the process.
+    pub async fn start() -> Result<Self> {
         let repository = repository();
         let folder = repository.join("target/whole-runs");
         remove_ended(&folder);
@@ -357,14 +358,15 @@ fn remove_ended(folder: &Path) {
 /// The folder of the functions' binaries, beside the test binary's own.
 pub(crate) fn binaries() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
+    // Programs are beside the functions, test binaries in `deps`.
     let folder = own
         .ancestors()
-        .nth(2)
-        .context("test binaries are in target/<profile>/deps")?;
-    ensure!(
-        folder.join("initialize").is_file(),
-        "the functions are not built: run `cargo test --workspace` or `cargo build --workspace`"
-    );
+        .skip(1)
+        .take(2)
+        .find(|folder| folder.join("initialize").is_file())
+        .context(
+            "the functions are not built: run `cargo test --workspace` or `cargo build --workspace`",
+        )?;
     if let Some(newer) = newer_source(&folder.join("initialize")) {
         // Past the capture of the tests' output, which shows nothing of tests that pass.
         let _ = writeln!(

@@ -27,6 +27,10 @@ mod upstream;
 
 pub use faults::{Faults, Throttle, Vanish};
 
+pub(crate) use error::S3Error;
+pub(crate) use proxy::{Body, full};
+pub(crate) use service::{Service, answer};
+
 use crate::{State, http_client};
 
 /// What the service needs to know.
@@ -34,6 +38,8 @@ use crate::{State, http_client};
 pub struct Settings {
     /// Port of MiniStack.
     pub ministack_port: u16,
+    /// Process group of MiniStack and the functions.
+    pub ministack_pid: u32,
     /// Time from an accepted configuration to its report.
     pub report_delay: Duration,
 }
@@ -56,7 +62,11 @@ impl Drop for Running {
 
 /// Starts the service on threads and a runtime of its own: it outlives the runtime of the caller,
 /// which in tests is that of the first test.
-pub(crate) fn start(settings: Settings, listener: TcpListener) -> Result<Running> {
+pub(crate) fn start(
+    settings: Settings,
+    listener: TcpListener,
+    gate_listener: TcpListener,
+) -> Result<Running> {
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -64,16 +74,20 @@ pub(crate) fn start(settings: Settings, listener: TcpListener) -> Result<Running
         .build()
         .context("starting the S3 Inventory service")?;
     listener.set_nonblocking(true)?;
+    gate_listener.set_nonblocking(true)?;
     let (stop, stopped) = oneshot::channel();
     let thread = std::thread::Builder::new()
         .name("s3-inventory".to_owned())
         .spawn(move || {
             runtime.block_on(async {
-                let Ok(listener) = tokio::net::TcpListener::from_std(listener) else {
+                let (Ok(listener), Ok(gate_listener)) = (
+                    tokio::net::TcpListener::from_std(listener),
+                    tokio::net::TcpListener::from_std(gate_listener),
+                ) else {
                     return;
                 };
                 tokio::select! {
-                    () = service::serve(settings, listener) => {}
+                    () = service::serve(settings, listener, gate_listener) => {}
                     _ = stopped => {}
                 }
             });
@@ -92,15 +106,20 @@ pub async fn serve(root: &Path) -> Result<()> {
         .with_context(|| format!("no embedded AWS was started in {}", root.display()))?;
     let settings = Settings {
         ministack_port: port_of(&state.endpoint_url)?,
+        ministack_pid: state.ministack_pid,
         report_delay: Duration::from_millis(state.report_delay_ms),
     };
     let port = port_of(&state.s3_endpoint_url)?;
     let listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
         .await
         .with_context(|| format!("port {port}, meant for the S3 endpoint, is taken"))?;
+    let port = port_of(&state.gate_url)?;
+    let gate_listener = tokio::net::TcpListener::bind(("127.0.0.1", port))
+        .await
+        .with_context(|| format!("port {port}, meant for the gate, is taken"))?;
     let mut terminate = tokio::signal::unix::signal(tokio::signal::unix::SignalKind::terminate())?;
     tokio::select! {
-        () = service::serve(settings, listener) => {}
+        () = service::serve(settings, listener, gate_listener) => {}
         _ = terminate.recv() => {}
     }
     Ok(())

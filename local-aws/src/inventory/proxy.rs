@@ -36,8 +36,7 @@ impl Proxy {
     }
 
     /// Passes a request on. What MiniStack cannot answer is answered as S3 does when it is down.
-    pub(crate) async fn pass(&self, request: Request<Incoming>) -> Response<Body> {
-        let request = request.map(BodyExt::boxed);
+    pub(crate) async fn pass(&self, request: Request<Body>) -> Response<Body> {
         match self.forward(request).await {
             Ok(response) => response.map(BodyExt::boxed),
             Err(error) => {

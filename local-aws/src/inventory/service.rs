@@ -15,6 +15,8 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Notify;
 
+use crate::gate::{self, Gate};
+
 use super::{
     Delivery, Faults, Settings, api,
     configuration::Configuration,
@@ -28,6 +30,7 @@ pub(crate) struct Service {
     pub(crate) settings: Settings,
     pub(crate) proxy: Proxy,
     pub(crate) upstream: Upstream,
+    pub(crate) gate: Gate,
     state: Mutex<State>,
     /// Told whenever faults or configurations change.
     pub(crate) changed: Notify,
@@ -78,16 +81,28 @@ impl Service {
     }
 }
 
-/// Serves until it is dropped.
-pub(crate) async fn serve(settings: Settings, listener: tokio::net::TcpListener) {
+/// Serves S3 and the gate until it is dropped.
+pub(crate) async fn serve(
+    settings: Settings,
+    listener: tokio::net::TcpListener,
+    gate_listener: tokio::net::TcpListener,
+) {
     let upstream = Upstream::new(settings.ministack_port);
     let service = Arc::new(Service {
         settings,
         proxy: Proxy::new(upstream.authority()),
         upstream,
+        gate: Gate::default(),
         state: Mutex::default(),
         changed: Notify::new(),
     });
+    tokio::join!(
+        serve_s3(Arc::clone(&service), listener),
+        gate::serve(service, gate_listener)
+    );
+}
+
+async fn serve_s3(service: Arc<Service>, listener: tokio::net::TcpListener) {
     loop {
         let Ok((stream, _)) = listener.accept().await else {
             // Out of file handles; some become free as connections end.
@@ -97,9 +112,9 @@ pub(crate) async fn serve(settings: Settings, listener: tokio::net::TcpListener)
         let _ = stream.set_nodelay(true);
         let service = Arc::clone(&service);
         tokio::spawn(async move {
-            let answer = service_fn(move |request| {
+            let answer = service_fn(move |request: Request<Incoming>| {
                 let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(answer(service, request).await) }
+                async move { Ok::<_, Infallible>(answer(service, request.map(BodyExt::boxed)).await) }
             });
             // A connection that breaks is the caller's to notice.
             let _ = http1::Builder::new()
@@ -111,7 +126,8 @@ pub(crate) async fn serve(settings: Settings, listener: tokio::net::TcpListener)
     }
 }
 
-async fn answer(service: Arc<Service>, request: Request<Incoming>) -> Response<Body> {
+/// Answers a request to S3.
+pub(crate) async fn answer(service: Arc<Service>, request: Request<Body>) -> Response<Body> {
     let path = request.uri().path();
     if let Some(rest) = path.strip_prefix("/_s3insights/") {
         let rest = rest.to_owned();
@@ -163,11 +179,7 @@ fn parse_query(query: &str) -> BTreeMap<String, String> {
 }
 
 /// The service's own paths, for the program that started it.
-async fn administer(
-    service: &Arc<Service>,
-    path: &str,
-    request: Request<Incoming>,
-) -> Response<Bytes> {
+async fn administer(service: &Arc<Service>, path: &str, request: Request<Body>) -> Response<Bytes> {
     let method = request.method().clone();
     let (what, bucket) = path.split_once('/').unwrap_or((path, ""));
     match (method, what) {
@@ -195,6 +207,23 @@ async fn administer(
         (Method::DELETE, "faults") => {
             service.state().faults.remove(bucket);
             service.changed.notify_waiters();
+            json(StatusCode::OK, &serde_json::Value::Null)
+        }
+        (Method::GET, "fault-plan") => json(StatusCode::OK, &service.gate.injected()),
+        (Method::PUT, "fault-plan") => {
+            let Ok(body) = request.into_body().collect().await else {
+                return json(StatusCode::BAD_REQUEST, &"the body ended early");
+            };
+            match serde_json::from_slice(&body.to_bytes()) {
+                Ok(plan) => {
+                    service.gate.set(plan);
+                    json(StatusCode::OK, &serde_json::Value::Null)
+                }
+                Err(error) => json(StatusCode::BAD_REQUEST, &error.to_string()),
+            }
+        }
+        (Method::DELETE, "fault-plan") => {
+            service.gate.clear();
             json(StatusCode::OK, &serde_json::Value::Null)
         }
         (Method::GET, "deliveries") => json(

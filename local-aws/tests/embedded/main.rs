@@ -7,6 +7,7 @@ mod deploy;
 mod estate;
 mod faults;
 mod formats;
+mod gate;
 mod inventory;
 mod lifecycle;
 mod proxy;

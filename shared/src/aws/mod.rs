@@ -19,9 +19,11 @@ mod state_machines;
 
 use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
+use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
 
 pub use self::athena::{QueryProgress, QueryResults};
@@ -42,6 +44,13 @@ use crate::settings::Settings;
 
 /// Attempts of the SDK for one request, with its exponential backoff and jitter between them.
 const ATTEMPTS: u32 = 6;
+
+/// Time for a connection to be made.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+/// Time for the first byte of an answer. S3 takes long for large copies; nothing else comes near.
+const READ_TIMEOUT: Duration = Duration::from_mins(1);
+/// Time for one attempt as a whole, so that a connection that fell silent is given up.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Clients of the host account, and on demand those of other Regions and accounts. Built once per
 /// process and kept.
@@ -67,6 +76,13 @@ impl Clients {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .app_name(AppName::new("s3insights").expect("the name keeps the rules"))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
+            .timeout_config(
+                TimeoutConfig::builder()
+                    .connect_timeout(CONNECT_TIMEOUT)
+                    .read_timeout(READ_TIMEOUT)
+                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
+                    .build(),
+            )
             .load()
             .await;
         Self::from_config(config)
