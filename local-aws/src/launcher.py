@@ -17,6 +17,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   MiniStack 1.5.33 asks the other account, and then looks for the bucket in the uploader's own.
 * Every call that IAM was asked about is counted, by who called, what for and whether it was allowed;
   `/_s3insights/calls` tells. The accounts' roots, which may do anything, are not among them.
+* The states inside of maps and of parallel branches are in the histories of executions, as on AWS.
+  MiniStack 1.5.33 writes down those of the outermost level only.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -24,6 +26,7 @@ Every name that is replaced is looked up first, so another version of MiniStack 
 and not later in a strange way.
 """
 
+import copy
 import json
 import os
 import re
@@ -36,7 +39,7 @@ from urllib.parse import parse_qs, unquote
 import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.responses import _request_account_id
-from ministack.services import s3
+from ministack.services import s3, stepfunctions
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
 
@@ -122,6 +125,37 @@ def mend_copies_from_other_accounts():
 
 # By principal, action and whether it was allowed: how often, and on what the last time.
 calls = {}
+
+
+def mend_histories():
+    add_event = stepfunctions._add_event
+    run = stepfunctions._run_sub_machine
+
+    class Watched(dict):
+        """The context of one sub-machine, which is told about every state before anything else."""
+
+        def __init__(self, context, entered):
+            super().__init__(context)
+            self.entered = entered
+
+        def __deepcopy__(self, memo):
+            return copy.deepcopy(dict(self), memo)
+
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+            if key == "State" and value["RetryCount"] == 0:
+                caller = sys._getframe(1).f_locals
+                if "state_def" in caller and "current_input" in caller:
+                    self.entered(value["Name"], caller["state_def"]["Type"], caller["current_input"])
+
+    def run_sub_machine(states, start_at, input_data, execution, ctx):
+        def entered(name, kind, payload):
+            details = {"name": name, "input": json.dumps(payload)}
+            add_event(execution, kind + "StateEntered", {"stateEnteredEventDetails": details})
+
+        return run(states, start_at, input_data, execution, Watched(ctx, entered))
+
+    stepfunctions._run_sub_machine = run_sub_machine
 
 
 def count_calls():
@@ -261,6 +295,7 @@ guard_inventory_requests()
 mend_version_listing()
 mend_batch_permissions()
 mend_copies_from_other_accounts()
+mend_histories()
 count_calls()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))

@@ -2,10 +2,12 @@
 //! a run as a test takes them. Account ids and run ids keep the tests of one binary apart.
 
 mod checks;
+pub mod costs;
 mod platform;
 mod queue;
 mod reports;
 mod sample_runs;
+pub mod scale;
 mod synthetic;
 
 pub use checks::{

@@ -82,7 +82,8 @@ pub struct Ended {
 }
 
 impl Platform {
-    async fn start() -> Result<Self> {
+    /// Deploys the platform into an embedded AWS of its own, which ends with the process.
+    pub async fn start() -> Result<Self> {
         let repository = repository();
         let folder = repository.join("target/whole-runs");
         remove_ended(&folder);
@@ -354,13 +355,14 @@ fn remove_ended(folder: &Path) {
     }
 }
 
-/// The folder of the functions' binaries, beside the test binary's own.
+/// The folder of the functions' binaries: that of our own binary, or above it if that is a test's.
 fn binaries() -> Result<PathBuf> {
     let own = std::env::current_exe()?;
     let folder = own
         .ancestors()
-        .nth(2)
-        .context("test binaries are in target/<profile>/deps")?;
+        .skip(1)
+        .find(|folder| !folder.ends_with("deps"))
+        .context("a binary is in a folder")?;
     ensure!(
         folder.join("initialize").is_file(),
         "the functions are not built: run `cargo test --workspace` or `cargo build --workspace`"

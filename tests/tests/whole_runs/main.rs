@@ -26,6 +26,8 @@ mod own_tools;
 mod predecessor_input;
 /// Reports in every format, and reports of large files.
 mod report_formats;
+/// What does not grow with the estate.
+mod scale;
 /// Smoke runs.
 mod smoke;
 /// Executions that are stopped.
