@@ -22,9 +22,9 @@ pub struct Price {
     pub price: f64,
     /// Units.
     pub per: f64,
-    /// Address where it was read.
+    /// Address where it is told.
     pub source: String,
-    /// Day it was looked up.
+    /// Day it was noted.
     pub date: String,
 }
 
@@ -291,7 +291,7 @@ pub fn tables(measured: &[Measurement], prices: &[Price]) -> Result<String> {
         1,
     );
 
-    text.push_str("\n### Prices\n\n| service | unit | US dollars | for | read at | on |\n|---|---|---:|---:|---|---|\n");
+    text.push_str("\n### Prices\n\n| service | unit | US dollars | for | source | noted on |\n|---|---|---:|---:|---|---|\n");
     for price in prices {
         let Price {
             service,
