@@ -22,9 +22,9 @@ pub struct Price {
     pub price: f64,
     /// Units.
     pub per: f64,
-    /// Address where it was read.
+    /// Address where it is told.
     pub source: String,
-    /// Day it was looked up.
+    /// Day it was noted.
     pub date: String,
 }
 
@@ -92,7 +92,7 @@ const READ_UNITS: Assumption = Assumption {
 };
 const WRITE_UNITS: Assumption = Assumption {
     value: 4.0,
-    text: "write units of a DynamoDB write, a transaction of two items: most are less",
+    text: "write units of an item written to DynamoDB, 2 KB in a transaction: most are smaller, but the record of a run over very many accounts is larger",
 };
 const SQS_REQUESTS: Assumption = Assumption {
     value: 3.0,
@@ -195,7 +195,11 @@ fn quantities(measured: &[Measurement], example: &Example) -> Result<BTreeMap<&'
         one.requests_of("dynamodb:") - reads
     })?;
     let s3_reads = grown(&|one| one.requests_of("s3:Get"))?;
-    let s3_writes = grown(&|one| one.requests_of("s3:") - one.requests_of("s3:Get"))?;
+    // What is deleted is free.
+    let s3_writes = grown(&|one| {
+        let others = one.requests_of("s3:Get") + one.requests_of("s3:Delete");
+        one.requests_of("s3:") - others
+    })?;
     let seconds = rows / ROWS_PER_SECOND.value * CONSOLIDATOR_GB
         + requests * REQUEST_SECONDS.value * FUNCTION_GB.value;
     Ok(BTreeMap::from([
@@ -287,7 +291,7 @@ pub fn tables(measured: &[Measurement], prices: &[Price]) -> Result<String> {
         1,
     );
 
-    text.push_str("\n### Prices\n\n| service | unit | US dollars | for | read at | on |\n|---|---|---:|---:|---|---|\n");
+    text.push_str("\n### Prices\n\n| service | unit | US dollars | for | source | noted on |\n|---|---|---:|---:|---|---|\n");
     for price in prices {
         let Price {
             service,
