@@ -22,6 +22,8 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
 * An alarm over several metrics is made, over the first of them. MiniStack 1.5.33 knows no metric math; no
   alarm moves there anyway.
 * Notifications that SNS puts into queues are lost, duplicated or late where a plan of faults says so.
+* The states inside of maps and of parallel branches are in the histories of executions, as on AWS.
+  MiniStack 1.5.33 writes down those of the outermost level only.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -29,6 +31,7 @@ Every name that is replaced is looked up first, so another version of MiniStack 
 and not later in a strange way.
 """
 
+import copy
 import contextvars
 import hashlib
 import json
@@ -45,7 +48,7 @@ import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
-from ministack.services import s3, sns, sqs
+from ministack.services import s3, sns, sqs, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
@@ -208,6 +211,37 @@ def scale_redelivery():
 
 # By principal, action and whether it was allowed: how often, and on what the last time.
 calls = {}
+
+
+def mend_histories():
+    add_event = stepfunctions._add_event
+    run = stepfunctions._run_sub_machine
+
+    class Watched(dict):
+        """The context of one sub-machine, which is told about every state before anything else."""
+
+        def __init__(self, context, entered):
+            super().__init__(context)
+            self.entered = entered
+
+        def __deepcopy__(self, memo):
+            return copy.deepcopy(dict(self), memo)
+
+        def __setitem__(self, key, value):
+            super().__setitem__(key, value)
+            if key == "State" and value["RetryCount"] == 0:
+                caller = sys._getframe(1).f_locals
+                if "state_def" in caller and "current_input" in caller:
+                    self.entered(value["Name"], caller["state_def"]["Type"], caller["current_input"])
+
+    def run_sub_machine(states, start_at, input_data, execution, ctx):
+        def entered(name, kind, payload):
+            details = {"name": name, "input": json.dumps(payload)}
+            add_event(execution, kind + "StateEntered", {"stateEnteredEventDetails": details})
+
+        return run(states, start_at, input_data, execution, Watched(ctx, entered))
+
+    stepfunctions._run_sub_machine = run_sub_machine
 
 
 def count_calls():
@@ -404,6 +438,7 @@ mend_copies_from_other_accounts()
 take_alarms_over_several_metrics()
 scale_redelivery()
 disturb_notifications()
+mend_histories()
 count_calls()
 add_endpoints()
 copy_function_output(os.environ.pop("S3INSIGHTS_FUNCTION_LOGS"))

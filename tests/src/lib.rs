@@ -4,10 +4,12 @@
 mod checks;
 mod command;
 mod fault_runs;
+pub mod costs;
 mod platform;
 mod queue;
 mod reports;
 mod sample_runs;
+pub mod scale;
 mod synthetic;
 
 pub use checks::{

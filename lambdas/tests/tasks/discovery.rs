@@ -656,3 +656,28 @@ async fn a_run_that_is_over_is_not_seeded() {
     let (_, answer) = seed(vec![("GetItem run", item(&frozen_run()))]).await;
     assert_eq!(answer.unwrap_err().name(), "InvalidInput");
 }
+
+#[tokio::test]
+async fn a_bucket_costs_one_look_and_one_write_however_many_there_are() {
+    let names: Vec<String> = (0..150)
+        .map(|number| format!("bucket-{number:05}"))
+        .collect();
+    let page: Vec<_> = names
+        .iter()
+        .map(|name| (name.as_str(), Some("eu-west-1")))
+        .collect();
+    let mut script = vec![
+        ("GetItem run", item(&the_run())),
+        (LIST, bucket_page(&page, None)),
+    ];
+    for name in &names {
+        let look = format!("GET@eu-west-1 {name}?versions&max-keys=1 as {MEMBER}");
+        script.push((look.leak(), versions(&["a"])));
+        let write = format!("PutItem bucket#{MEMBER}#{name}");
+        script.push((write.leak(), done()));
+    }
+    script.push(("UpdateItem run", done()));
+    script.push(("PutItem account#111111111111", done()));
+    let (_, answer) = discover(script).await;
+    assert_eq!(answer.unwrap().source_buckets, names.len());
+}

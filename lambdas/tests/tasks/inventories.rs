@@ -5,9 +5,9 @@ use shared::run::{DestinationState, SourceBucket};
 use shared::status::{InventoryStatus, Reason};
 
 use crate::support::{
-    Aws, DESTINATION, HOST, Line, MEMBER, Reply, cancelled, destination, discovered, done, error,
-    existing, finished, frozen_run, in_progress, input, item, items, items_and_more, no_item,
-    region, run, the_run, versions, xml,
+    Aws, CONFIGURATION, DESTINATION, HOST, Line, MEMBER, Reply, cancelled, destination, discovered,
+    done, error, existing, finished, frozen_run, in_progress, input, item, items, items_and_more,
+    no_item, region, run, the_run, versions, xml,
 };
 
 pub(crate) fn account_payload() -> Value {
@@ -750,4 +750,38 @@ async fn a_throttled_removal_does_not_keep_the_others_from_their_turn() {
     script.remove(5);
     let (_, answer) = remove(script).await;
     assert_eq!(answer.unwrap_err().name(), "Throttled");
+}
+
+#[tokio::test]
+async fn configuring_a_bucket_takes_one_put_and_one_write_however_many_there_are() {
+    let names: Vec<String> = (0..250)
+        .map(|number| format!("bucket-{number:05}"))
+        .collect();
+    let buckets: Vec<_> = names.iter().map(|name| discovered(name)).collect();
+    let mut script = vec![
+        ("GetItem run", item(&the_run())),
+        ("Query destination#", items(&[destination()])),
+        ("Query bucket#111111111111#", items(&buckets)),
+    ];
+    // Begun 50 at a time, in one transaction with the number of buckets in progress.
+    for chunk in names.chunks(50) {
+        let keys: Vec<String> = chunk
+            .iter()
+            .map(|name| format!("bucket#{MEMBER}#{name}"))
+            .collect();
+        let begin = format!("TransactWriteItems run {}", keys.join(" "));
+        script.push((begin.leak(), done()));
+    }
+    for name in &names {
+        let put = format!("PUT@eu-west-1 {name}?inventory&id={CONFIGURATION} as {MEMBER}");
+        script.push((put.leak(), done()));
+        let write = format!("UpdateItem bucket#{MEMBER}#{name}");
+        script.push((write.leak(), done()));
+    }
+    // The run is looked at once for 200 buckets, not for each.
+    for _ in names.chunks(200) {
+        script.push(("GetItem run", item(&the_run())));
+    }
+    let (_, answer) = configure(script).await;
+    assert!(answer.unwrap().finished);
 }
