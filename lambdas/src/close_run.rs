@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::AwsError;
 use shared::error::TaskError;
@@ -42,7 +41,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         });
     };
     // A run that was stopped is over now, whatever is still being delivered.
-    runs.freeze(&run.run_id, Timestamp::now()).await?;
+    runs.freeze(&run.run_id, platform.clients.now()).await?;
     runs.record_outcome(&run.run_id, Outcome::Failed).await?;
     let outcome = run.outcome.unwrap_or(Outcome::Failed);
     if run.input.is_smoke_test {
@@ -54,7 +53,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     }
     let left = configurations_left(&platform, &run).await?;
     if left == 0 {
-        runs.record_clean(&run.run_id, Timestamp::now()).await?;
+        runs.record_clean(&run.run_id, platform.clients.now())
+            .await?;
     } else {
         tracing::warn!(left, "inventory configurations are left on source buckets");
     }

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Execution, FoundStack};
 use shared::error::TaskError;
@@ -197,7 +196,10 @@ async fn describe(
             return Ok(Output::default());
         }
         Some(run) => {
-            platform.runs().freeze(&run_id, Timestamp::now()).await?;
+            platform
+                .runs()
+                .freeze(&run_id, platform.clients.now())
+                .await?;
             if run.summary_sent_at.is_none() {
                 let execution = match execution {
                     Some(execution) => Some(execution),

@@ -1,14 +1,9 @@
 //! What every task works with.
 
-use std::sync::Arc;
-
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use shared::aws::{AwsError, Clients, Objects, RunTable};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::run::Run;
-use shared::runtime;
 use shared::settings::Settings;
 
 /// Settings and clients, made once per process.
@@ -49,22 +44,4 @@ impl Platform {
             answer => answer,
         }
     }
-}
-
-/// Serves one task with the platform that the environment describes.
-///
-/// # Errors
-/// When the environment is incomplete or the runtime API cannot be served.
-pub async fn serve<I, O, H, F>(handle: H) -> Result<(), lambda_runtime::Error>
-where
-    I: DeserializeOwned + Send + 'static,
-    O: Serialize + Send + 'static,
-    H: Fn(Arc<Platform>, I) -> F + Clone + 'static,
-    F: Future<Output = Result<O, TaskError>>,
-{
-    let platform = Platform {
-        settings: Settings::from_environment()?,
-        clients: Clients::from_environment().await,
-    };
-    runtime::serve(Arc::new(platform), handle).await
 }

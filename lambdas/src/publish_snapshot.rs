@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Partition};
 use shared::catalogue::{Now, Table};
@@ -47,7 +46,7 @@ pub struct Output {
 /// made the table since the run started.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let runs = platform.runs();
-    runs.freeze(&input.run_id, Timestamp::now()).await?;
+    runs.freeze(&input.run_id, platform.clients.now()).await?;
     let run = platform.run(&input.run_id).await?;
     let buckets = explained(&platform, &run).await?;
     delete_stray_rows(&platform, &run, &buckets).await?;
