@@ -355,6 +355,10 @@ impl Write {
             let value = match value {
                 AttributeValue::S(text) | AttributeValue::N(text) => text.clone(),
                 AttributeValue::Bool(value) => value.to_string(),
+                AttributeValue::M(fields) => match fields.get("code") {
+                    Some(AttributeValue::S(code)) => code.clone(),
+                    _ => "a map".to_owned(),
+                },
                 other => format!("{other:?}"),
             };
             text.push_str(&format!(" {name}={value}"));

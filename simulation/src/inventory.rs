@@ -85,7 +85,11 @@ pub(crate) fn put(state: &mut State, bucket: &str, id: &str, destination: &str) 
     }
     // Days are short here: reports come within the first hours, and again later.
     let first = state.now + state.rng.i64(60..12_000);
-    let second = first + state.rng.i64(600..9_000);
+    let second = first
+        + match state.rng.u32(0..3) {
+            0 => state.rng.i64(60..300),
+            _ => state.rng.i64(600..9_000),
+        };
     for time in [first, second] {
         let (bucket, id) = (bucket.to_owned(), id.to_owned());
         state.at(time, Event::Report { bucket, id, made });

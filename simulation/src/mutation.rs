@@ -1,6 +1,8 @@
 //! Deliberate faults of the protocol. Each is done to the requests of the run table on their way, as
 //! if its source said so; the simulation has to find every one.
 
+use real_dynamodb::types::AttributeValue;
+
 use crate::dynamodb::{Key, Write};
 
 /// One fault.
@@ -8,8 +10,10 @@ use crate::dynamodb::{Key, Write};
 pub enum Mutation {
     /// A file is counted whether or not it was counted before.
     FilesAreCountedAgain,
-    /// The last file makes its bucket `done` whatever else is pending.
-    PendingFilesAreIgnored,
+    /// The last file is counted like any other, and its bucket does not become `done`.
+    LastFileIsOneOfMany,
+    /// Any file makes its bucket `done`.
+    FirstFileIsTheLast,
     /// Buckets become `done` also after the run was frozen.
     FreezeIsIgnored,
     /// Nobody freezes a run.
@@ -37,9 +41,10 @@ pub enum Mutation {
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 14] = [
         Self::FilesAreCountedAgain,
-        Self::PendingFilesAreIgnored,
+        Self::LastFileIsOneOfMany,
+        Self::FirstFileIsTheLast,
         Self::FreezeIsIgnored,
         Self::NobodyFreezes,
         Self::EndsAreNotFinal,
@@ -60,9 +65,17 @@ impl Mutation {
             Self::FilesAreCountedAgain if sort.starts_with("file#") => {
                 drop_condition(write, "done = :no");
             }
-            Self::PendingFilesAreIgnored => {
-                drop_condition(write, " AND files_pending = :one");
+            Self::LastFileIsOneOfMany => {
                 drop_condition(write, " AND files_pending > :one");
+            }
+            Self::FirstFileIsTheLast => {
+                if let Some(condition) = &mut write.condition {
+                    *condition = condition
+                        .replace("files_pending > :one", "files_pending = :no_number")
+                        .replace("files_pending = :one", "files_pending > :none");
+                }
+                let nothing = AttributeValue::Bool(false);
+                write.values.insert(":no_number".to_owned(), nothing);
             }
             Self::FreezeIsIgnored => {
                 drop_condition(write, " AND attribute_not_exists(frozen_at)");

@@ -72,7 +72,6 @@ pub fn simulate(seed: u64, mutation: Option<Mutation>, with_trace: bool) -> Repo
 
 /// A task that runs.
 struct Task {
-    id: u32,
     name: &'static str,
     invocation: Option<u64>,
     messages: Option<(&'static str, Vec<u64>)>,
@@ -90,6 +89,8 @@ struct Simulation {
     machines: Vec<Machine>,
     next_task: u32,
     steps: u32,
+    /// Whether a task ended since nothing was under way.
+    was_busy: bool,
     /// Whether something happened that a machine may wait for.
     is_news: bool,
 }
@@ -123,6 +124,7 @@ impl Simulation {
             machines: Vec::new(),
             next_task: 1,
             steps: 0,
+            was_busy: false,
             is_news: true,
         }
     }
@@ -160,6 +162,7 @@ impl Simulation {
                 }
             }
             state.chaos = Chaos::default();
+            state.table.settle();
         }
         let input = json!({ "manual_cleanup": true });
         machines::start_cleanup(&self.world, &self.platform, None, input);
@@ -224,7 +227,6 @@ impl Simulation {
             state.now
         };
         let task = Task {
-            id,
             name,
             invocation: messages.is_none().then_some(invocation),
             messages,
@@ -266,6 +268,7 @@ impl Simulation {
         } = task;
         drop(future);
         self.is_news = true;
+        self.was_busy = true;
         let mut state = self.world.state();
         state.note(|| match &answer {
             Ok(_) => format!("task {id}: {name} ends"),
@@ -347,7 +350,8 @@ impl Simulation {
             return true;
         }
         if ready.is_empty() {
-            if self.tasks.is_empty() && self.world.state().queues.values().all(Vec::is_empty) {
+            let is_idle = self.tasks.is_empty() && std::mem::take(&mut self.was_busy);
+            if is_idle && self.world.state().queues.values().all(Vec::is_empty) {
                 checks::when_idle(&mut self.world.state());
             }
             return self.advance(until, false);

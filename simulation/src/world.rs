@@ -389,7 +389,7 @@ impl State {
 
 /// A handle on the state.
 #[derive(Clone)]
-pub struct World(Rc<RefCell<State>>);
+pub(crate) struct World(Rc<RefCell<State>>);
 
 impl std::fmt::Debug for World {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
