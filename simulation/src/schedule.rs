@@ -167,6 +167,14 @@ impl Simulation {
         let input = json!({ "manual_cleanup": true });
         machines::start_cleanup(&self.world, &self.platform, None, input);
         self.play_until(i64::MAX);
+        if self.world.state().broken_after_end {
+            let runs = checks::runs(&self.world.state());
+            for run in runs {
+                let input = json!({ "run_id": run.run_id });
+                machines::start_cleanup(&self.world, &self.platform, None, input);
+            }
+            self.play_until(i64::MAX);
+        }
         let mut state = self.world.state();
         for run in checks::runs(&state) {
             let left = checks::leftovers(&state, run.run_id.as_str());

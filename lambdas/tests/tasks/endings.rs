@@ -688,9 +688,30 @@ async fn a_clean_run_is_not_cleaned_again() {
         enabled(),
         (STACKS_EU, stacks(&[], None)),
         (STACKS_US, stacks(&[], None)),
+        ("Query runs", items(&[clean.clone()])),
         ("GetItem run", item(&clean)),
+    ];
+    let payload = json!({ "run_id": null, "execution_arn": EXECUTION, "after": null });
+    let (_, answer) = find(script, payload).await;
+    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+}
+
+#[tokio::test]
+async fn a_clean_run_is_cleaned_again_when_it_is_asked_for_by_its_id() {
+    let mut clean = the_run();
+    clean.cleaned_up_at = Some("2026-03-02T00:00:00Z".parse().unwrap());
+    clean.summary_sent_at = clean.cleaned_up_at;
+    let script = vec![
+        enabled(),
+        (STACKS_EU, stacks(&[], None)),
+        (STACKS_US, stacks(&[], None)),
+        ("GetItem run", item(&clean)),
+        ("UpdateItem run", done()),
+        ("Query destination#", items::<Value>(&[])),
     ];
     let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": null });
     let (_, answer) = find(script, payload).await;
-    assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+    let answer = answer.unwrap();
+    assert_eq!(answer.run_id, Some(run_id("nightly")));
+    assert!(!answer.accounts.is_empty() && !answer.is_summary_due);
 }
