@@ -12,6 +12,7 @@ use shared::error::TaskError;
 use shared::ids::{AccountId, BucketName, Region, RunId};
 use shared::naming;
 use shared::run::SourceBucket;
+use shared::status::InventoryStatus;
 
 use crate::Platform;
 
@@ -78,8 +79,9 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
 /// attempt whose answer was lost, so only what never was begun, or is known to be gone, is left out.
 /// When a clean run is cleaned again, what was known may not be true any more.
 fn may_have_configuration(bucket: &SourceBucket, is_again: bool) -> bool {
-    let never_begun =
-        bucket.existing_report.is_some() || (!bucket.configured && bucket.status.is_covered());
+    // A report may make a bucket `done` before it is recorded that it was configured.
+    let is_hollow = bucket.status == InventoryStatus::BucketIsEmpty;
+    let never_begun = bucket.existing_report.is_some() || (!bucket.configured && is_hollow);
     (is_again || !bucket.configuration_removed) && !never_begun
 }
 

@@ -725,6 +725,20 @@ async fn cleaning_a_clean_run_again_trusts_no_record_of_what_was_removed() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_was_done_before_it_was_recorded_as_configured_keeps_no_configuration() {
+    let mut early = finished("photos");
+    early.configured = false;
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        ("Query bucket#111111111111#", items(&[early])),
+        (REMOVE_PHOTOS, done()),
+        ("UpdateItem bucket#111111111111#photos", done()),
+    ];
+    let (_, answer) = remove(script).await;
+    assert!(answer.unwrap().finished);
+}
+
+#[tokio::test]
 async fn a_bucket_that_refuses_the_removal_stays_on_record() {
     let mut script = remove_script();
     script[3].1 = error(403, "AccessDenied");
