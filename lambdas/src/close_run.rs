@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::AwsError;
 use shared::error::TaskError;
@@ -36,14 +35,15 @@ pub struct Output {
 /// `Throttled`, `Unavailable`, `AccessDenied`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let runs = platform.runs();
+    // A run that was stopped is over now, whatever is still being delivered.
+    runs.freeze(&input.run_id, platform.clients.now()).await?;
+    // A task of it that is under way makes no table from here on; what it made, the record says.
+    runs.record_outcome(&input.run_id, Outcome::Failed).await?;
     let Some(run) = platform.readable_run(&input.run_id).await? else {
         return Ok(Output {
             outcome: Outcome::Failed,
         });
     };
-    // A run that was stopped is over now, whatever is still being delivered.
-    runs.freeze(&run.run_id, Timestamp::now()).await?;
-    runs.record_outcome(&run.run_id, Outcome::Failed).await?;
     let outcome = run.outcome.unwrap_or(Outcome::Failed);
     if run.input.is_smoke_test {
         remove_table(&platform, &run).await?;
@@ -54,7 +54,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     }
     let left = configurations_left(&platform, &run).await?;
     if left == 0 {
-        runs.record_clean(&run.run_id, Timestamp::now()).await?;
+        runs.record_clean(&run.run_id, platform.clients.now())
+            .await?;
     } else {
         tracing::warn!(left, "inventory configurations are left on source buckets");
     }

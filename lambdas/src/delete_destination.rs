@@ -5,7 +5,6 @@
 
 use std::sync::Arc;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{FoundStack, StackState};
 use shared::error::TaskError;
@@ -75,7 +74,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         tracing::info!(region = %input.region, %bucket, "destination is seen to be empty");
     }
     record(&platform, &input, |destination| {
-        destination.seen_empty_at = Some(Timestamp::now());
+        destination.seen_empty_at = Some(platform.clients.now());
     })
     .await?;
     platform.clients.delete_stack(&input.region, &name).await?;

@@ -10,7 +10,6 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Execution, FoundStack};
 use shared::error::TaskError;
@@ -81,7 +80,8 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             return Ok(Output::default());
         }
         let found = stacks.remove(&run_id).unwrap_or_default();
-        return Ok(describe(&platform, run_id, found, None).await?);
+        let is_asked_for = input.run_id.is_some();
+        return Ok(describe(&platform, run_id, found, None, is_asked_for).await?);
     }
 
     let mut candidates: BTreeSet<RunId> = stacks.keys().cloned().collect();
@@ -104,7 +104,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             continue;
         }
         let found = stacks.remove(&run_id).unwrap_or_default();
-        return Ok(describe(&platform, run_id, found, execution).await?);
+        return Ok(describe(&platform, run_id, found, execution, false).await?);
     }
     Ok(Output::default())
 }
@@ -167,11 +167,14 @@ fn failure_of(execution: Execution) -> Option<Failure> {
 }
 
 /// What is to be cleaned of a run; `execution` is that of the Harvester, if it is known already.
+/// A run that is asked for by its id is cleaned again when it is clean: a task that outlived the
+/// Cleanup of a stopped execution may have been killed right after it made something.
 async fn describe(
     platform: &Platform,
     run_id: RunId,
     stacks: Vec<(Region, FoundStack)>,
     execution: Option<Execution>,
+    is_asked_for: bool,
 ) -> Result<Output, AwsError> {
     let mut accounts = BTreeSet::new();
     let mut regions = BTreeSet::new();
@@ -193,11 +196,14 @@ async fn describe(
     let mut is_summary_due = false;
     let mut failure = None;
     match platform.readable_run(&run_id).await? {
-        Some(run) if run.cleaned_up_at.is_some() && regions.is_empty() => {
+        Some(run) if run.cleaned_up_at.is_some() && regions.is_empty() && !is_asked_for => {
             return Ok(Output::default());
         }
         Some(run) => {
-            platform.runs().freeze(&run_id, Timestamp::now()).await?;
+            platform
+                .runs()
+                .freeze(&run_id, platform.clients.now())
+                .await?;
             if run.summary_sent_at.is_none() {
                 let execution = match execution {
                     Some(execution) => Some(execution),

@@ -65,8 +65,13 @@ async fn take_file(
         tracing::warn!(file = name, "file is not on record and is ignored");
         return Ok(());
     };
+    let prefix = naming::partition_prefix(&run_id, &bucket.account, &bucket.region, &bucket.bucket);
+    let rows_key = format!("{prefix}{name}.parquet");
     if file.done || bucket.status != InventoryStatus::InProgress {
-        // A repeat: the attempt before may have stopped right after counting.
+        // A repeat: the attempt before may have stopped right after writing, or after counting.
+        if bucket.status != InventoryStatus::Done {
+            discard_if_stray(platform, &run_id, &bucket, &rows_key).await?;
+        }
         return settling::after_end_if_ended(platform, &run_id, &bucket).await;
     }
     let objects = platform.clients.objects(&file.region);
@@ -74,7 +79,7 @@ async fn take_file(
     let Some(delivered) = found.await? else {
         if platform.run(&run_id).await?.frozen_at.is_some() {
             tracing::info!(file = file.key, "the run is over without this file");
-            return Ok(());
+            return discard_if_stray(platform, &run_id, &bucket, &rows_key).await;
         }
         if settling::has_waited_long_enough(receives) {
             let reason = Reason::new("FileMissing", format!("{} did not come", file.key));
@@ -90,8 +95,6 @@ async fn take_file(
         Some(_) => None,
         None => delivered.delivered_at(),
     };
-    let prefix = naming::partition_prefix(&run_id, &bucket.account, &bucket.region, &bucket.bucket);
-    let rows_key = format!("{prefix}{name}.parquet");
     match consolidate(platform, &rows_key, file, delivered).await? {
         Ok(consolidated) => {
             let metrics = measured(&consolidated, delivered_at);
@@ -237,7 +240,14 @@ async fn count(
         .count_file(run_id, bucket, name, content)
         .await?
     {
-        FileCount::Counted => Ok(true),
+        FileCount::Counted => {
+            // Whoever freezes the run deletes afterwards what is there by then; what was written
+            // since is left to whoever wrote it.
+            if platform.run(run_id).await?.frozen_at.is_some() {
+                discard_if_stray(platform, run_id, bucket, rows_key).await?;
+            }
+            Ok(true)
+        }
         FileCount::BucketDone => {
             tracing::info!(file = rows_key, rows = content.rows, "bucket is done");
             settling::after_end(platform, run_id, bucket).await?;
@@ -260,12 +270,14 @@ async fn discard_if_stray(
     rows_key: &str,
 ) -> Result<(), TaskError> {
     let runs = platform.runs();
-    let belongs = match runs.bucket(run_id, &bucket.account, &bucket.bucket).await? {
-        Some(now) if now.status == InventoryStatus::Done => true,
-        Some(now) if now.status == InventoryStatus::InProgress => runs
-            .run(run_id)
-            .await?
-            .is_some_and(|run| run.frozen_at.is_none()),
+    // The run first: from when it is frozen no bucket becomes `done`, so what the bucket is
+    // afterwards, it stays.
+    let run = runs.run(run_id).await?;
+    let is_frozen = run.is_none_or(|run| run.frozen_at.is_some());
+    let bucket = runs.bucket(run_id, &bucket.account, &bucket.bucket).await?;
+    let belongs = match bucket.map(|bucket| bucket.status) {
+        Some(InventoryStatus::Done) => true,
+        Some(InventoryStatus::InProgress) => !is_frozen,
         _ => false,
     };
     if belongs {

@@ -24,9 +24,11 @@ pub mod send_summary;
 
 mod platform;
 pub mod queue;
+mod serving;
 mod settling;
 
-pub use platform::{Platform, serve};
+pub use platform::Platform;
+pub use serving::serve;
 
 use std::collections::BTreeMap;
 

@@ -1,17 +1,10 @@
 //! What every task works with.
 
-use std::io::Write as _;
-use std::sync::Arc;
-
-use jiff::Timestamp;
-use serde::Serialize;
-use serde::de::DeserializeOwned;
 use shared::aws::{AwsError, Clients, Objects, RunTable};
 use shared::error::TaskError;
 use shared::ids::RunId;
 use shared::metrics::{self, Metric};
 use shared::run::Run;
-use shared::runtime;
 use shared::settings::Settings;
 
 /// Settings and clients, made once per process.
@@ -36,11 +29,9 @@ impl Platform {
 
     /// Hands metrics of a run to CloudWatch, which finds them in the log.
     pub fn measure(&self, run_id: &RunId, metrics: &[Metric]) {
-        let deployment = &self.settings.deployment;
-        let mut lines = metrics::lines(metrics, deployment, run_id, Timestamp::now()).join("\n");
-        lines.push('\n');
-        // In one piece, between the lines of the log. Where nobody reads them, nobody needs them.
-        let _ = std::io::stdout().write_all(lines.as_bytes());
+        let (deployment, now) = (&self.settings.deployment, self.clients.now());
+        let lines = metrics::lines(metrics, deployment, run_id, now);
+        self.clients.print_metrics(&lines);
     }
 
     /// A run that has to be on record.
@@ -61,22 +52,4 @@ impl Platform {
             answer => answer,
         }
     }
-}
-
-/// Serves one task with the platform that the environment describes.
-///
-/// # Errors
-/// When the environment is incomplete or the runtime API cannot be served.
-pub async fn serve<I, O, H, F>(handle: H) -> Result<(), lambda_runtime::Error>
-where
-    I: DeserializeOwned + Send + 'static,
-    O: Serialize + Send + 'static,
-    H: Fn(Arc<Platform>, I) -> F + Clone + 'static,
-    F: Future<Output = Result<O, TaskError>>,
-{
-    let platform = Platform {
-        settings: Settings::from_environment()?,
-        clients: Clients::from_environment().await,
-    };
-    runtime::serve(Arc::new(platform), handle).await
 }

@@ -8,7 +8,6 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Partition};
 use shared::catalogue::{Now, Table};
@@ -44,10 +43,10 @@ pub struct Output {
 ///
 /// # Errors
 /// `SmokeTestFailed` when a Region of a smoke run did not deliver; `InvalidInput` when somebody
-/// made the table since the run started.
+/// made the table since the run started, or when the run was closed meanwhile.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
     let runs = platform.runs();
-    runs.freeze(&input.run_id, Timestamp::now()).await?;
+    runs.freeze(&input.run_id, platform.clients.now()).await?;
     let run = platform.run(&input.run_id).await?;
     let buckets = explained(&platform, &run).await?;
     delete_stray_rows(&platform, &run, &buckets).await?;
@@ -177,7 +176,12 @@ async fn make_table(
                  since the run started"
             )));
         }
-        runs.record_making_table(&run.run_id).await?;
+        if !runs.record_making_table(&run.run_id).await? {
+            return Err(TaskError::InvalidInput(format!(
+                "run_id: run {} is closed; no table is made of it any more",
+                run.run_id
+            )));
+        }
     }
     let home = &platform.settings.consolidated_bucket;
     let place = |prefix: String| format!("s3://{home}/{prefix}");

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use futures::{StreamExt, TryStreamExt};
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Class, Delivery};
 use shared::error::TaskError;
@@ -85,7 +84,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         }
     }
     let run = platform.run(&input.run_id).await?;
-    let wait = protocol::wait(&run, Timestamp::now());
+    let wait = protocol::wait(&run, platform.clients.now());
     if cursor.is_none() && (wait.settled || wait.deadline_passed) {
         // The waiting state ends with the look that found nothing more to wait for.
         settling::answer(&platform, &run).await?;

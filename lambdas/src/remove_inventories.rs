@@ -12,6 +12,7 @@ use shared::error::TaskError;
 use shared::ids::{AccountId, BucketName, Region, RunId};
 use shared::naming;
 use shared::run::SourceBucket;
+use shared::status::InventoryStatus;
 
 use crate::Platform;
 
@@ -50,12 +51,15 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         .clients
         .source_account(&platform.settings, &input.account_id);
     let recorded = match platform.readable_run(&input.run_id).await? {
-        Some(_) => Some(
-            platform
+        Some(run) => {
+            let mut buckets = platform
                 .runs()
                 .buckets_of(&input.run_id, &input.account_id)
-                .await?,
-        ),
+                .await?;
+            let is_again = run.cleaned_up_at.is_some();
+            buckets.retain(|bucket| may_have_configuration(bucket, is_again));
+            Some(buckets)
+        }
         None => None,
     };
     let work = Work {
@@ -65,10 +69,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         id: naming::configuration_id(&platform.settings.deployment, &input.run_id),
     };
     let finished = match recorded {
-        Some(mut buckets) => {
-            buckets.retain(may_have_configuration);
-            work.remove_recorded(&buckets, stop_at).await?
-        }
+        Some(buckets) => work.remove_recorded(&buckets, stop_at).await?,
         None => work.remove_everywhere(stop_at).await?,
     };
     Ok(Output { finished })
@@ -76,10 +77,12 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
 
 /// Whether a configuration may be on the bucket. One that was refused may have been put by an
 /// attempt whose answer was lost, so only what never was begun, or is known to be gone, is left out.
-fn may_have_configuration(bucket: &SourceBucket) -> bool {
-    let never_begun =
-        bucket.existing_report.is_some() || (!bucket.configured && bucket.status.is_covered());
-    !bucket.configuration_removed && !never_begun
+/// When a clean run is cleaned again, what was known may not be true any more.
+fn may_have_configuration(bucket: &SourceBucket, is_again: bool) -> bool {
+    // A report may make a bucket `done` before it is recorded that it was configured.
+    let is_hollow = bucket.status == InventoryStatus::BucketIsEmpty;
+    let never_begun = bucket.existing_report.is_some() || (!bucket.configured && is_hollow);
+    (is_again || !bucket.configuration_removed) && !never_begun
 }
 
 struct Work<'a> {

@@ -7,7 +7,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Mail};
@@ -130,7 +129,10 @@ async fn store(platform: &Platform, run: &Run, report: &Report<'_>) -> Result<()
 
 async fn send(platform: &Platform, run: &Run, summary: &Summary) -> Result<(), AwsError> {
     let runs = platform.runs();
-    if !runs.claim_summary(&run.run_id, Timestamp::now()).await? {
+    if !runs
+        .claim_summary(&run.run_id, platform.clients.now())
+        .await?
+    {
         return Ok(());
     }
     let mail = Mail {

@@ -384,7 +384,7 @@ fn every_test_behind_an_invariant_exists() {
         .filter(|name| !name.contains('/'))
         .collect();
     assert!(tests.len() > 30, "{tests:?}");
-    let code: String = ["shared/src", "lambdas/src", "lambdas/tests", "tests/tests"]
+    let code: String = ["shared/src", "lambdas", "simulation/tests", "tests/tests"]
         .iter()
         .flat_map(|folder| files(folder, "rs"))
         .map(|path| fs::read_to_string(path).unwrap())

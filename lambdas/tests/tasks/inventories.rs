@@ -709,6 +709,36 @@ async fn removing_again_asks_for_nothing() {
 }
 
 #[tokio::test]
+async fn cleaning_a_clean_run_again_trusts_no_record_of_what_was_removed() {
+    let mut clean = the_run();
+    clean.cleaned_up_at = Some("2026-03-02T00:00:00Z".parse().unwrap());
+    let mut removed = finished("photos");
+    removed.configuration_removed = true;
+    let script = vec![
+        ("GetItem run", item(&clean)),
+        ("Query bucket#111111111111#", items(&[removed])),
+        (REMOVE_PHOTOS, done()),
+        ("UpdateItem bucket#111111111111#photos", done()),
+    ];
+    let (_, answer) = remove(script).await;
+    assert!(answer.unwrap().finished);
+}
+
+#[tokio::test]
+async fn a_bucket_that_was_done_before_it_was_recorded_as_configured_keeps_no_configuration() {
+    let mut early = finished("photos");
+    early.configured = false;
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        ("Query bucket#111111111111#", items(&[early])),
+        (REMOVE_PHOTOS, done()),
+        ("UpdateItem bucket#111111111111#photos", done()),
+    ];
+    let (_, answer) = remove(script).await;
+    assert!(answer.unwrap().finished);
+}
+
+#[tokio::test]
 async fn a_bucket_that_refuses_the_removal_stays_on_record() {
     let mut script = remove_script();
     script[3].1 = error(403, "AccessDenied");

@@ -753,6 +753,7 @@ async fn one_of_many_files_is_counted_and_no_more() {
     script[1].1 = item(&with_files(2));
     script[6].1 = done();
     script.truncate(7);
+    script.push(("GetItem run", item(&the_run())));
     let (aws, response) = consolidate_one(script).await;
     assert!(returned(&response).is_empty());
     let parts = aws.call(COUNT_ONE).parts();
@@ -772,6 +773,8 @@ async fn a_file_that_was_counted_is_only_looked_after() {
     let script = vec![
         ("GetItem file#photos#smoke-test", item(&counted)),
         (BUCKET, item(&with_files(1))),
+        (BUCKET, item(&with_files(1))),
+        ("GetItem run", item(&the_run())),
         (BUCKET, item(&with_files(1))),
     ];
     let (_, response) = consolidate_one(script).await;
@@ -808,7 +811,8 @@ async fn a_file_written_twice_at_once_counts_once_and_has_the_same_bytes() {
         ("GetItem file#photos#smoke-test", item(&counted)),
         (BUCKET, item(&done_since)),
         ("GetItem run", item(&the_run())),
-        // Its rows belong to the snapshot, so they stay.
+        // Its rows belong to the snapshot, so they stay, also when the run was frozen since.
+        ("GetItem run", item(&frozen_run())),
         (BUCKET, item(&done_since)),
         (BUCKET, item(&done_since)),
         ("GetItem run", item(&the_run())),
@@ -841,6 +845,48 @@ async fn rows_that_come_after_publication_are_deleted_again() {
             .text()
             .contains("bucketname=photos/smoke-test.parquet")
     );
+}
+
+const DELETE_ROWS: &str = "POST@us-east-1 consolidated?delete";
+
+/// Rows of a bucket that the run was published without are looked at and deleted.
+fn stray() -> Vec<Line> {
+    vec![
+        (BUCKET, item(&with_files(1))),
+        ("GetItem run", item(&frozen_run())),
+        (DELETE_ROWS, deleted()),
+    ]
+}
+
+#[tokio::test]
+async fn a_file_counted_after_publication_leaves_no_rows() {
+    let mut script = consolidator_script();
+    script[1].1 = item(&with_files(2));
+    script[6].1 = done();
+    script.truncate(7);
+    script.push(("GetItem run", item(&frozen_run())));
+    script.extend(stray());
+    let (aws, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+    aws.assert_order(COUNT_ONE, DELETE_ROWS);
+    // Read the other way round, a bucket that is done by now could look as if it never were.
+    let reads = aws.names();
+    let reads = &reads[reads.iter().position(|name| name == COUNT_ONE).unwrap() + 1..];
+    assert_eq!(reads[..3], ["GetItem run", "GetItem run", BUCKET]);
+}
+
+#[tokio::test]
+async fn a_repeat_deletes_the_rows_that_an_attempt_left_which_was_killed_before_it_could() {
+    let mut counted = file(&report());
+    counted.done = true;
+    let mut script = vec![
+        ("GetItem file#photos#smoke-test", item(&counted)),
+        (BUCKET, item(&with_files(1))),
+    ];
+    script.extend(stray());
+    script.push((BUCKET, item(&with_files(1))));
+    let (_, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
 }
 
 #[tokio::test]
@@ -957,6 +1003,7 @@ async fn a_file_that_is_not_there_is_waited_for_and_at_last_counts_as_missing() 
 
     // The run went on without it, and Cleanup has emptied the destination.
     script[3].1 = item(&frozen_run());
+    script.extend(stray());
     let (_, response) = consolidate(script, &[message("m", 10, &file_message())]).await;
     assert!(returned(&response).is_empty());
 }

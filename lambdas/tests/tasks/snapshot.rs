@@ -6,8 +6,8 @@ use shared::status::{InventoryStatus, Reason};
 use shared::totals::Totals;
 
 use crate::support::{
-    Aws, Line, Reply, deleted, done, error, error_with, finished, in_progress, input, item, items,
-    items_and_more, keys, no_item, query, run, smoke_run, the_run, xml,
+    Aws, Line, Reply, condition_failed, deleted, done, error, error_with, finished, in_progress,
+    input, item, items, items_and_more, keys, no_item, query, run, smoke_run, the_run, xml,
 };
 
 // --- publish-snapshot --------------------------------------------------------------------------
@@ -175,6 +175,27 @@ async fn the_snapshot_has_exactly_the_buckets_that_are_done() {
     // The run started then.
     let limit = "< TIMESTAMP '2026-03-01 00:00:00' - INTERVAL '30' DAY";
     assert!(sql.contains(limit), "{sql}");
+}
+
+#[tokio::test]
+async fn no_table_is_made_of_a_run_that_was_closed_meanwhile() {
+    let mut script = publish_script();
+    let last = script
+        .iter()
+        .rposition(|(name, _)| *name == "UpdateItem run")
+        .unwrap();
+    script[last].1 = condition_failed();
+    let kept = script
+        .iter()
+        .position(|(name, _)| name.starts_with("CreateTable"));
+    script.truncate(kept.unwrap());
+    let (aws, answer) = publish(script).await;
+    assert_eq!(answer.unwrap_err().name(), "InvalidInput");
+    let claim = &aws.calls("UpdateItem run")[2];
+    assert_eq!(
+        claim.condition(),
+        "attribute_exists(pk) AND attribute_not_exists(outcome)"
+    );
 }
 
 pub(crate) fn publish_again_script() -> Vec<Line> {

@@ -25,6 +25,7 @@ use aws_config::retry::RetryConfig;
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use jiff::Timestamp;
 
 pub use self::athena::{QueryProgress, QueryResults};
 pub use self::consolidated_upload::ConsolidatedUpload;
@@ -111,6 +112,11 @@ impl Clients {
             .region()
             .and_then(|region| Region::try_from(region.as_ref()).ok())
             .expect("Lambda sets AWS_REGION and the command line checks for it")
+    }
+
+    /// The time. Tasks ask for it here, so that it comes from outside as everything else does.
+    pub fn now(&self) -> Timestamp {
+        Timestamp::now()
     }
 
     /// Whether the process has been told its Region.

@@ -149,14 +149,20 @@ impl<'a> RunTable<'a> {
         .await
     }
 
-    /// Records, before it is made, that this run makes the table.
-    pub async fn record_making_table(&self, run_id: &RunId) -> Result<(), AwsError> {
-        self.update_run(
-            run_id,
-            "SET made_table = :yes",
-            [(":yes", AttributeValue::Bool(true))],
-        )
-        .await
+    /// Records, before it is made, that this run makes the table. `false` when the run has come to
+    /// its outcome without one: then its rows may be gone.
+    pub async fn record_making_table(&self, run_id: &RunId) -> Result<bool, AwsError> {
+        let answer = self
+            .client
+            .update_item()
+            .table_name(self.name)
+            .set_key(Some(key(run_id, "run")))
+            .update_expression("SET made_table = :yes")
+            .condition_expression("attribute_exists(pk) AND attribute_not_exists(outcome)")
+            .expression_attribute_values(":yes", AttributeValue::Bool(true))
+            .send()
+            .await;
+        held(answer.map_err(|error| AwsError::new("UpdateItem of run", &error)))
     }
 
     /// Records what broke the run off. The first failure stays.

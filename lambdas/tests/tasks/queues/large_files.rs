@@ -16,7 +16,7 @@ use super::{
     BUCKET, COUNT_ONE, DATA, DATA_HEAD, TOTALS, assert_refused, consolidate_one, file, refused,
     report, returned, with_files,
 };
-use crate::support::{Line, Reply, done, error, head_of, item, xml};
+use crate::support::{Line, Reply, done, error, head_of, item, the_run, xml};
 
 const BEGIN: &str = "POST@us-east-1 consolidated/inventory/nightly/account=111111111111/\
     region=eu-west-1/bucketname=photos/smoke-test.parquet?uploads";
@@ -115,6 +115,7 @@ fn script(data: &Bytes, e_tag: &str) -> Vec<Line> {
         ),
         (TOTALS, done()),
         (COUNT_ONE, done()),
+        ("GetItem run", item(&the_run())),
     ]
 }
 
