@@ -10,7 +10,6 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use jiff::Timestamp;
 use shared::dead_letter::{DeadLetter, DeadMessage, Queue, REPLAY_OF};
 use shared::error::TaskError;
 
@@ -44,7 +43,13 @@ async fn keep(platform: &Platform, message: &SqsMessage) -> Result<(), TaskError
         attributes: &message.attributes,
         replay_of: replay_of.and_then(|attribute| attribute.string_value.as_deref()),
     };
-    let letter = DeadLetter::new(&settings.deployment, queue, dead, failure, Timestamp::now());
+    let letter = DeadLetter::new(
+        &settings.deployment,
+        queue,
+        dead,
+        failure,
+        platform.clients.now(),
+    );
     if let (Some(run_id), Some(account), Some(bucket)) =
         (&letter.run_id, &letter.account_id, &letter.bucket)
     {

@@ -97,7 +97,7 @@ async fn take_file(
     };
     match consolidate(platform, &rows_key, file, delivered).await? {
         Ok(consolidated) => {
-            let metrics = measured(&consolidated, delivered_at);
+            let metrics = measured(&consolidated, delivered_at, platform.clients.now());
             if count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await? {
                 platform.measure(&run_id, &metrics);
             }
@@ -107,14 +107,18 @@ async fn take_file(
     }
 }
 
-fn measured(consolidated: &Consolidated, delivered_at: Option<Timestamp>) -> Vec<Metric> {
+fn measured(
+    consolidated: &Consolidated,
+    delivered_at: Option<Timestamp>,
+    now: Timestamp,
+) -> Vec<Metric> {
     let mut metrics = vec![
         Metric::Files(1),
         Metric::Rows(consolidated.rows),
         Metric::Bytes(consolidated.totals.all.version_bytes),
     ];
     if let Some(at) = delivered_at {
-        let lag = Timestamp::now().duration_since(at).as_secs_f64();
+        let lag = now.duration_since(at).as_secs_f64();
         metrics.push(Metric::ConsolidationLag(lag.max(0.0)));
     }
     metrics

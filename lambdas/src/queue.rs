@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::dead_letter::{MessageFailure, Queue};
 use shared::error::TaskError;
@@ -89,7 +88,7 @@ where
             return Ok(());
         };
         if MessageFailure::is_recorded(receives) {
-            let failure = MessageFailure::new(&error, receives, Timestamp::now());
+            let failure = MessageFailure::new(&error, receives, platform.clients.now());
             let runs = platform.runs();
             if let Err(error) = runs
                 .record_message_failure(&message.message_id, &failure)

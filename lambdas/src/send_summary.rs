@@ -77,7 +77,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     runs.record_outcome(&run.run_id, summary.outcome).await?;
     send(&platform, &run, &summary).await?;
     let deployment = &platform.settings.deployment;
-    let ended = RunEnded::of(deployment, &summary, &setting, Timestamp::now());
+    let ended = RunEnded::of(deployment, &summary, &setting, platform.clients.now());
     tell(&platform, &ended).await?;
     platform.measure(
         &run.run_id,

@@ -65,8 +65,8 @@ pub mod consolidation;
 pub mod report;
 pub mod summary;
 pub use real_shared::{
-    catalogue, error, ids, input, manifest, naming, outcome, protocol, run, runtime, s3_event,
-    settings, status, top_prefixes, totals,
+    catalogue, dead_letter, error, ids, input, manifest, metrics, naming, outcome, protocol, run,
+    run_ended, runtime, s3_event, settings, status, top_prefixes, totals,
 };
 
 // What the run table knows as `aws_sdk_dynamodb`.

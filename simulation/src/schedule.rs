@@ -603,6 +603,8 @@ fn record(message: &Message) -> SqsMessage {
             "ApproximateReceiveCount".to_owned(),
             message.receives.to_string(),
         )]),
+        event_source_arn: String::new(),
+        message_attributes: BTreeMap::new(),
     }
 }
 

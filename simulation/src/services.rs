@@ -15,6 +15,7 @@ use real_shared::aws::{
 use real_shared::ids::{AccountId, BucketName, DeploymentName, Region, RunId};
 use real_shared::manifest::Md5Hash;
 use real_shared::naming;
+use real_shared::run_ended::RunEnded;
 use real_shared::settings::Settings;
 use real_shared::status::Reason;
 use serde_json::Value;
@@ -429,6 +430,22 @@ impl Clients {
             .await
     }
 
+    // --- EventBridge ----------------------------------------------------------------------------
+
+    /// Tells other systems, of which there are none.
+    pub async fn tell_run_ended(&self, _ended: &RunEnded) -> Result<(), AwsError> {
+        self.world
+            .request("PutEvents", String::new, |_| Ok(()))
+            .await
+    }
+
+    // --- CloudWatch -----------------------------------------------------------------------------
+
+    /// Metrics, which nobody reads.
+    pub fn print_metrics(&self, _lines: &[String]) {}
+
+    // --- Identities -----------------------------------------------------------------------------
+
     /// Whether an identity is verified: all are.
     pub async fn identity_is_verified(&self, identity: &str) -> Result<Option<bool>, AwsError> {
         self.world
@@ -675,6 +692,11 @@ impl DeliveredFile {
     /// Its MD5, where S3 tells it.
     pub fn md5(&self) -> Option<Md5Hash> {
         self.md5
+    }
+
+    /// When it was delivered, which only metrics tell.
+    pub fn delivered_at(&self) -> Option<Timestamp> {
+        None
     }
 }
 

@@ -3,8 +3,8 @@
 
 mod checks;
 mod command;
-mod fault_runs;
 pub mod costs;
+mod fault_runs;
 mod platform;
 mod queue;
 mod reports;
