@@ -12,6 +12,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use shared::dead_letter::{DeadLetter, DeadMessage, Queue, REPLAY_OF};
 use shared::error::TaskError;
+use shared::metrics::Metric;
 
 use crate::Platform;
 use crate::queue::{self, SqsBatchResponse, SqsEvent, SqsMessage};
@@ -70,6 +71,7 @@ async fn keep(platform: &Platform, message: &SqsMessage) -> Result<(), TaskError
         )
         .await?;
     if is_new {
+        platform.measure(letter.run_id.as_ref(), &[Metric::DeadLetters(1)]);
         tracing::error!(
             run_id = letter.run_id.as_ref().map(tracing::field::display),
             queue = %queue,

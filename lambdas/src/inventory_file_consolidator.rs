@@ -99,7 +99,7 @@ async fn take_file(
         Ok(consolidated) => {
             let metrics = measured(&consolidated, delivered_at, platform.clients.now());
             if count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await? {
-                platform.measure(&run_id, &metrics);
+                platform.measure(Some(&run_id), &metrics);
             }
             Ok(())
         }

@@ -27,8 +27,8 @@ impl Platform {
         self.clients.objects(&self.clients.region())
     }
 
-    /// Hands metrics of a run to CloudWatch, which finds them in the log.
-    pub fn measure(&self, run_id: &RunId, metrics: &[Metric]) {
+    /// Hands metrics to CloudWatch, which finds them in the log. Lines name the run, if one is known.
+    pub fn measure(&self, run_id: Option<&RunId>, metrics: &[Metric]) {
         let (deployment, now) = (&self.settings.deployment, self.clients.now());
         let lines = metrics::lines(metrics, deployment, run_id, now);
         self.clients.print_metrics(&lines);

@@ -80,7 +80,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
     let ended = RunEnded::of(deployment, &summary, &setting, platform.clients.now());
     tell(&platform, &ended).await?;
     platform.measure(
-        &run.run_id,
+        Some(&run.run_id),
         &metrics::of_run(summary.outcome, &summary.coverage),
     );
     tracing::info!(outcome = summary.outcome.name(), "summary ready");

@@ -113,7 +113,7 @@ pub(crate) async fn refuse(
         .end_in_progress(run_id, bucket, next, Some(reason))
         .await?
     {
-        platform.measure(run_id, &[Metric::VerificationFailures(1)]);
+        platform.measure(Some(run_id), &[Metric::VerificationFailures(1)]);
     }
     after_end(platform, run_id, bucket).await
 }

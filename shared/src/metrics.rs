@@ -33,6 +33,8 @@ pub enum Metric {
     ConsolidationLag(f64),
     /// Reports that are not what their manifest says.
     VerificationFailures(u64),
+    /// Messages that failed too often and were kept.
+    DeadLetters(u64),
 }
 
 impl Metric {
@@ -45,6 +47,7 @@ impl Metric {
         ("Bytes", None),
         ("ConsolidationLag", None),
         ("VerificationFailures", None),
+        ("DeadLetters", None),
     ];
 
     fn name(self) -> &'static str {
@@ -56,6 +59,7 @@ impl Metric {
             Self::Bytes(_) => "Bytes",
             Self::ConsolidationLag(_) => "ConsolidationLag",
             Self::VerificationFailures(_) => "VerificationFailures",
+            Self::DeadLetters(_) => "DeadLetters",
         }
     }
 
@@ -75,7 +79,8 @@ impl Metric {
             | Self::Files(count)
             | Self::Rows(count)
             | Self::Bytes(count)
-            | Self::VerificationFailures(count) => json!(count),
+            | Self::VerificationFailures(count)
+            | Self::DeadLetters(count) => json!(count),
         }
     }
 
@@ -102,11 +107,11 @@ pub fn of_run(outcome: Outcome, coverage: &Coverage) -> Vec<Metric> {
 }
 
 /// The lines of a log, one JSON document each, that CloudWatch makes these metrics of. Metrics of the
-/// same dimensions share a line.
+/// same dimensions share a line. `run_id` is absent where no run is known.
 pub fn lines(
     metrics: &[Metric],
     deployment: &DeploymentName,
-    run_id: &RunId,
+    run_id: Option<&RunId>,
     now: Timestamp,
 ) -> Vec<String> {
     let mut rest = metrics;
@@ -127,7 +132,7 @@ fn line(
     metrics: &[Metric],
     dimension: Option<(&str, &str)>,
     deployment: &DeploymentName,
-    run_id: &RunId,
+    run_id: Option<&RunId>,
     now: Timestamp,
 ) -> String {
     let mut dimensions = vec!["Deployment"];
@@ -165,7 +170,7 @@ mod tests {
         let deployment = DeploymentName::try_from("insights").unwrap();
         let run_id = RunId::try_from("nightly").unwrap();
         let now = Timestamp::from_millisecond(1_740_787_200_123).unwrap();
-        lines(metrics, &deployment, &run_id, now)
+        lines(metrics, &deployment, Some(&run_id), now)
             .iter()
             .map(|line| {
                 assert!(!line.contains('\n'), "{line}");
@@ -263,6 +268,7 @@ mod tests {
             Metric::Bytes(1),
             Metric::ConsolidationLag(1.0),
             Metric::VerificationFailures(1),
+            Metric::DeadLetters(1),
         ];
         let named: Vec<_> = all
             .iter()
