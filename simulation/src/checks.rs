@@ -69,7 +69,7 @@ pub(crate) fn after_write(state: &mut State, key: &Key, before: Option<&Item>) {
         return;
     }
     let has_reason = before.is_some_and(|item| item.contains_key("reason"));
-    if !was.may_become(has_reason, next) && !(was == InventoryStatus::InProgress) {
+    if !was.may_become(has_reason, next) && was != InventoryStatus::InProgress {
         state.violated(format!("{} went from {was} to {next}", key.1));
     }
     if next == InventoryStatus::Done {
@@ -388,10 +388,10 @@ fn of_run(state: &mut State, run: &Run) {
             .filter(|bucket| bucket.status == InventoryStatus::Done)
             .map(|bucket| bucket.bucket.to_string());
         let done: BTreeSet<String> = done.collect();
-        if done != published {
-            state.violated(format!("{done:?} are done, published are {published:?}"));
-        } else {
+        if done == published {
             speaks_of_the_done(state, run_id);
+        } else {
+            state.violated(format!("{done:?} are done, published are {published:?}"));
         }
     }
     let is_covered = buckets.iter().all(|bucket| bucket.status.is_covered());

@@ -361,7 +361,7 @@ impl Write {
                 },
                 other => format!("{other:?}"),
             };
-            text.push_str(&format!(" {name}={value}"));
+            text.extend([" ", name, "=", &value]);
         }
         text
     }
@@ -540,19 +540,18 @@ async fn find(request: Request) -> Result<Vec<Item>, Failed> {
     let fate = request.world.turn("Query", describe).await;
     before_it(fate)?;
     let mut state = request.world.state();
-    let keys: Vec<Key> = match &range {
-        Some((pk, prefix)) => state
+    let keys: Vec<Key> = if let Some((pk, prefix)) = &range {
+        state
             .table
             .items
             .range((pk.clone(), prefix.clone())..)
             .map(|(key, _)| key)
             .take_while(|(found, sk)| found == pk && sk.starts_with(prefix.as_str()))
             .cloned()
-            .collect(),
-        None => {
-            let keys = state.table.items.keys();
-            keys.filter(|(_, sk)| sk == "run").cloned().collect()
-        }
+            .collect()
+    } else {
+        let keys = state.table.items.keys();
+        keys.filter(|(_, sk)| sk == "run").cloned().collect()
     };
     let consistent = request.consistent && !request.index;
     let found = keys
@@ -593,7 +592,9 @@ impl TransactWriteItems {
         }
         let mut state = self.0.world.state();
         if let Some(mutation) = state.mutation {
-            writes.iter_mut().for_each(|write| mutation.change(write));
+            for write in &mut writes {
+                mutation.change(write);
+            }
         }
         let held: Vec<bool> = writes.iter().map(|write| write.holds(&state)).collect();
         if held.contains(&false) {

@@ -7,6 +7,13 @@
 //!
 //! Doubles know AWS and nothing of the protocol; what must hold is in [`checks`].
 
+#![allow(
+    clippy::needless_pass_by_value,
+    clippy::result_large_err,
+    clippy::unused_async,
+    reason = "doubles have the signatures of what they stand for"
+)]
+
 extern crate self as aws_sdk_dynamodb;
 extern crate self as shared;
 extern crate self as tokio;

@@ -81,7 +81,7 @@ impl Mutation {
                 drop_condition(write, " AND attribute_not_exists(frozen_at)");
             }
             Self::NobodyFreezes if write.update.contains("frozen_at") => {
-                write.update = "REMOVE nothing".to_owned();
+                "REMOVE nothing".clone_into(&mut write.update);
             }
             Self::EndsAreNotFinal if write.condition.as_deref() == Some("#status = :from") => {
                 write.condition = None;

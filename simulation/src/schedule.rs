@@ -518,14 +518,14 @@ impl Simulation {
         match event {
             Event::Wake => {}
             Event::StackMade(region, name, generation) => {
-                stack_made(&mut state, region, name, generation)
+                stack_made(&mut state, region, name, generation);
             }
             Event::StackDeleted(region, name, generation) => {
                 stack_deleted(&mut state, region, name, generation);
             }
             Event::Report { bucket, id, made } => inventory::report(&mut state, &bucket, &id, made),
             Event::Deliver { bucket, key, body } => {
-                inventory::deliver(&mut state, &bucket, &key, body)
+                inventory::deliver(&mut state, &bucket, &key, body);
             }
             Event::Vanish(bucket) => {
                 state.note(|| format!("{bucket} is deleted"));

@@ -85,7 +85,9 @@ impl Clients {
                     "SendMessageBatch",
                     || format!("{queue} {chunk:?}"),
                     |state| {
-                        chunk.iter().for_each(|body| state.send(queue, body));
+                        for body in chunk {
+                            state.send(queue, body);
+                        }
                         Ok(())
                     },
                 )

@@ -114,6 +114,7 @@ impl Figures {
 
 /// A source bucket as it is.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a fate of its own")]
 pub(crate) struct Source {
     pub(crate) account: String,
     pub(crate) region: String,
@@ -226,6 +227,7 @@ type Answer = Result<Box<dyn Any>, Broken>;
 
 /// What is known of the wait of a run.
 #[derive(Debug, Clone, Copy, Default)]
+#[expect(clippy::struct_field_names, reason = "all are moments")]
 pub(crate) struct Waiting {
     pub(crate) began_at: Option<i64>,
     pub(crate) ended_at: Option<i64>,

@@ -10,7 +10,7 @@ fn runs_end_and_tell_the_truth_while_aws_misbehaves() {
         for seed in [3, 4] {
             runs.push(fault_run(platform, seed).await?);
         }
-        println!("{}", fault_table(&runs));
+        eprintln!("{}", fault_table(&runs));
         for run in &runs {
             assert!(run.faults.len() >= 5, "few faults: {:?}", run.faults);
         }

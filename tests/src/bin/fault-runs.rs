@@ -1,5 +1,6 @@
 //! Whole runs under faults: `cargo run -p tests --bin fault-runs -- --seeds 30`, after
 //! `cargo build --workspace`.
+#![expect(clippy::print_stdout, reason = "it is a command")]
 
 use anyhow::Result;
 use clap::Parser;

@@ -1,4 +1,5 @@
 //! Measures what runs over estates of several sizes do, and writes it to `docs/scale.json`.
+#![expect(clippy::print_stdout, reason = "it is a command")]
 
 use std::path::Path;
 

@@ -94,7 +94,7 @@ pub(super) async fn build(platform: &Platform, case: &Case) -> Result<Built> {
     let mut regions = vec![platform.aws.region.clone()];
     if case.all_regions {
         let enabled = platform.clients.enabled_regions().await?;
-        regions = enabled.iter().map(|region| region.to_string()).collect();
+        regions = enabled.iter().map(ToString::to_string).collect();
     }
     // Accounts of their own for each case, told apart by its place in the list.
     let place = cases()

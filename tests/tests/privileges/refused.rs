@@ -32,7 +32,7 @@ static BUILT: OnceCell<()> = OnceCell::const_new();
 
 /// Runs first, so that nothing tried here is among the calls of runs; then an account to try it on.
 async fn prepare(platform: &Platform) -> Result<()> {
-    calls(platform).await?;
+    Box::pin(calls(platform)).await?;
     BUILT
         .get_or_try_init(async || platform.build(ESTATE).await.map(drop))
         .await?;
@@ -104,6 +104,7 @@ async fn as_function(platform: &Platform, role: &str) -> Result<SdkConfig> {
 }
 
 /// Tries one call for each of many actions, on what the action is meant for. Gives the codes.
+#[expect(clippy::too_many_lines, reason = "it is a list")]
 async fn try_all(platform: &Platform, caller: &SdkConfig) -> Vec<(&'static str, Option<String>)> {
     let table = platform.output("RunTableName");
     let bucket = platform.output("ConsolidatedBucketName");
@@ -252,7 +253,7 @@ async fn try_all(platform: &Platform, caller: &SdkConfig) -> Vec<(&'static str, 
 #[test]
 fn every_function_is_refused_what_only_others_may_do() {
     test(async |platform| {
-        prepare(platform).await?;
+        Box::pin(prepare(platform)).await?;
         let mut tried = 0;
         let mut wrong = Vec::new();
         let member = format!("{DEPLOYMENT}-s3insights-member");
@@ -280,7 +281,7 @@ fn every_function_is_refused_what_only_others_may_do() {
 #[test]
 fn the_member_role_refuses_strangers_and_reads_no_object() {
     test(async |platform| {
-        prepare(platform).await?;
+        Box::pin(prepare(platform)).await?;
         let aws = &platform.aws;
         let arn = format!("arn:aws:iam::{MEMBER}:role/{DEPLOYMENT}-s3insights-member");
         let trusted = as_function(platform, &format!("{DEPLOYMENT}-discover-buckets")).await?;
@@ -376,7 +377,7 @@ fn the_member_role_refuses_strangers_and_reads_no_object() {
 #[test]
 fn another_account_neither_sends_nor_reads_nor_writes() {
     test(async |platform| {
-        prepare(platform).await?;
+        Box::pin(prepare(platform)).await?;
         let before = objects_under(platform, "").await?;
         let aws = &platform.aws;
         let stranger = aws.sdk_config(STRANGER, &aws.region);

@@ -66,9 +66,9 @@ pub(crate) async fn calls(platform: &Platform) -> Result<&'static [Call]> {
         .get_or_init(async || {
             // At the same time: each waits for S3 most of its time.
             let runs = tokio::try_join!(
-                real_run(platform),
-                smoke_run(platform),
-                stopped_run(platform)
+                Box::pin(real_run(platform)),
+                Box::pin(smoke_run(platform)),
+                Box::pin(stopped_run(platform))
             );
             runs.map_err(|error| format!("{error:?}"))?;
             let calls = platform.aws.calls().await;
@@ -177,7 +177,7 @@ fn role_of(call: &Call) -> Option<&str> {
 #[test]
 fn every_role_is_granted_what_its_runs_ask_for_and_nothing_else_without_a_reason() {
     test(async |platform| {
-        let calls = calls(platform).await?;
+        let calls = Box::pin(calls(platform)).await?;
         let granted: Actions = granted()
             .into_iter()
             .filter(|(role, _)| is_counted(role))

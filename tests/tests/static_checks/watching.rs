@@ -72,13 +72,26 @@ fn known() -> BTreeSet<Watched> {
 
 /// A metric as a template's alarm names it.
 fn watched(metric: &Value) -> Watched {
-    let named = metric["Dimensions"].as_array().unwrap();
+    let named = metric["Dimensions"]
+        .as_array()
+        .expect("the template says so");
     Watched {
-        namespace: metric["Namespace"].as_str().unwrap().to_owned(),
-        name: metric["MetricName"].as_str().unwrap().to_owned(),
+        namespace: metric["Namespace"]
+            .as_str()
+            .expect("the template says so")
+            .to_owned(),
+        name: metric["MetricName"]
+            .as_str()
+            .expect("the template says so")
+            .to_owned(),
         dimensions: named
             .iter()
-            .map(|dimension| dimension["Name"].as_str().unwrap().to_owned())
+            .map(|dimension| {
+                dimension["Name"]
+                    .as_str()
+                    .expect("the template says so")
+                    .to_owned()
+            })
             .collect(),
     }
 }
@@ -104,14 +117,16 @@ fn rows_of_dashboard() -> Vec<Vec<String>> {
     };
     let body = dashboard["Properties"]["DashboardBody"]["Fn::Sub"]
         .as_str()
-        .unwrap();
+        .expect("the template says so");
     let body: Value = serde_json::from_str(body).expect("the body is JSON");
-    let widgets = body["widgets"].as_array().unwrap();
-    let rows = widgets
-        .iter()
-        .flat_map(|widget| widget["properties"]["metrics"].as_array().unwrap());
+    let widgets = body["widgets"].as_array().expect("the template says so");
+    let rows = widgets.iter().flat_map(|widget| {
+        widget["properties"]["metrics"]
+            .as_array()
+            .expect("the template says so")
+    });
     rows.map(|row| {
-        let texts = row.as_array().unwrap().iter();
+        let texts = row.as_array().expect("the template says so").iter();
         texts.filter_map(Value::as_str).map(str::to_owned).collect()
     })
     .collect()
@@ -184,8 +199,10 @@ fn every_function_and_machine_is_traced_and_may_be() {
     }
     for kind in ["AWS::Serverless::Function", "AWS::Serverless::StateMachine"] {
         for (name, body) in resources(&host, kind) {
-            let role = body["Properties"]["Role"]["Fn::GetAtt"].as_str().unwrap();
-            let role = role.strip_suffix(".Arn").unwrap();
+            let role = body["Properties"]["Role"]["Fn::GetAtt"]
+                .as_str()
+                .expect("the template says so");
+            let role = role.strip_suffix(".Arn").expect("the template says so");
             let text = host["Resources"][role].to_string();
             assert!(text.contains("xray:PutTraceSegments"), "{name}: {role}");
             traced += 1;

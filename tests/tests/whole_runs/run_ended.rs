@@ -11,14 +11,14 @@ use tests::{Platform, check_outcome, test};
 
 const ESTATE: &str = r#"
 accounts:
-  - id: "490000000001"
+  - id: "670000000001"
     buckets:
       - {name: ended-well, objects: [{pattern: "a/{n}", count: 7}], faults: {rows_per_file: 4}}
       - {name: ended-empty}
-  - id: "490000000002"
+  - id: "670000000002"
     buckets:
       - {name: ended-damaged, objects: [{pattern: "a/{n}", count: 5}], faults: {wrong_file_md5: true}}
-  - id: "490000000003"
+  - id: "670000000003"
     buckets:
       - {name: ended-held, objects: [{pattern: "a/{n}", count: 5}], faults: {hold: true}}
 "#;
@@ -42,9 +42,9 @@ fn other_systems_logs_and_metrics_tell_how_each_run_ended() {
             input
         };
         let (complete, partial, stopped) = (
-            input("endedwell", "490000000001"),
-            input("endedpart", "490000000002"),
-            input("endedstop", "490000000003"),
+            input("endedwell", "670000000001"),
+            input("endedpart", "670000000002"),
+            input("endedstop", "670000000003"),
         );
         let stop = async {
             let execution = platform.start_harvester(&stopped).await?;

@@ -25,9 +25,10 @@ async fn run_over(
     run_id: &str,
     buckets: usize,
 ) -> Result<(BTreeMap<String, u64>, u64)> {
-    let names: String = (0..buckets)
+    let names: Vec<String> = (0..buckets)
         .map(|number| format!("      - {{name: {run_id}-{number:02}, objects: [{{key: a}}]}}\n"))
         .collect();
+    let names = names.concat();
     let estate = format!("accounts:\n  - id: \"{account}\"\n    buckets:\n{names}");
     platform.build(&estate).await?;
     let mut input = platform.input(&[account]);
