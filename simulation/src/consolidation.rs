@@ -1,4 +1,4 @@
-//! Consolidation of files that are a line of text; see [`crate::inventory`]. What is verified is
+//! Consolidation of files that are a line of text; see `crate::inventory`. What is verified is
 //! verified in the same order: size, MD5, and that the rows are about the bucket.
 
 use std::io;
