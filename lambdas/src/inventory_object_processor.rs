@@ -14,7 +14,7 @@ use shared::aws::{AwsError, ReportClaim};
 use shared::dead_letter::Queue;
 use shared::error::TaskError;
 use shared::ids::{AccountId, BucketName, Region, RunId};
-use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestUri, ReportLocation};
+use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestUri, Md5Hash, ReportLocation};
 use shared::run::{InventoryFile, SourceBucket};
 use shared::s3_event::Notification;
 use shared::status::Reason;
@@ -130,10 +130,19 @@ async fn take_report(
             "{manifest_key} is not there yet"
         )));
     };
+    let md5 = Md5Hash::of(&manifest);
     match protocol::check_manifest(location, delivered_to, &manifest, &checksum) {
         Ok(manifest) => {
             let region = bucket.region.clone();
-            queue_files(platform, &run_id, &bucket, &manifest_key, manifest, region).await
+            queue_files(
+                platform,
+                &run_id,
+                &bucket,
+                (&manifest_key, md5),
+                manifest,
+                region,
+            )
+            .await
         }
         Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
@@ -179,9 +188,9 @@ async fn take_existing_report(
         Err(error) => Err(protocol::unreadable_existing_report(uri, error.reason())),
     };
     match checked {
-        Ok((manifest, region)) => {
+        Ok((manifest, md5, region)) => {
             let key = uri.manifest_key();
-            queue_files(platform, &run_id, &bucket, &key, manifest, region).await
+            queue_files(platform, &run_id, &bucket, (&key, md5), manifest, region).await
         }
         Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
@@ -205,19 +214,20 @@ async fn read_existing(platform: &Platform, uri: &ManifestUri) -> Result<Existin
 }
 
 impl Existing {
-    /// The manifest, if it is one of the bucket, and the Region that its files are in.
+    /// The manifest, if it is one of the bucket, its MD5, and the Region that its files are in.
     fn check(
         self,
         source_bucket: &BucketName,
         uri: &ManifestUri,
-    ) -> Result<(Manifest, Region), Reason> {
+    ) -> Result<(Manifest, Md5Hash, Region), Reason> {
         let missing = |what: String| Reason::new("ManifestMissing", format!("{what} is not there"));
         let manifest = self.manifest.ok_or_else(|| missing(uri.to_string()))?;
         let checksum = self
             .checksum
             .ok_or_else(|| missing(format!("{CHECKSUM_FILE_NAME} beside {uri}")))?;
+        let md5 = Md5Hash::of(&manifest);
         let manifest = protocol::check_existing_manifest(source_bucket, uri, &manifest, &checksum)?;
-        Ok((manifest, self.region))
+        Ok((manifest, md5, self.region))
     }
 }
 
@@ -226,14 +236,14 @@ async fn queue_files(
     platform: &Platform,
     run_id: &RunId,
     bucket: &SourceBucket,
-    manifest_key: &str,
+    (manifest_key, md5): (&str, Md5Hash),
     manifest: Manifest,
     region: Region,
 ) -> Result<(), TaskError> {
     let runs = platform.runs();
     let count = manifest.files.len() as u64;
     if runs
-        .claim_report(run_id, bucket, manifest_key, count)
+        .claim_report(run_id, bucket, manifest_key, md5, count)
         .await?
         == ReportClaim::NotWanted
     {

@@ -228,6 +228,9 @@ pub struct SourceBucket {
     /// Key of the manifest whose report this run takes; a later one changes nothing.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub report: Option<String>,
+    /// MD5 of that manifest, by which it is told from another one in its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub report_md5: Option<String>,
     /// Files that report has.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub files: Option<u64>,
@@ -270,6 +273,7 @@ impl SourceBucket {
             configuration_removed: false,
             existing_report: None,
             report: None,
+            report_md5: None,
             files: None,
             files_pending: None,
             dead_letter: None,

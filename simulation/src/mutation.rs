@@ -92,7 +92,7 @@ impl Mutation {
             Self::EveryReportIsTaken => {
                 drop_condition(
                     write,
-                    " AND (attribute_not_exists(report) OR report = :report)",
+                    " AND (attribute_not_exists(report) OR (report = :report AND report_md5 = :md5))",
                 );
             }
             Self::PendingStartsAgain => {

@@ -150,7 +150,13 @@ async fn a_verified_report_becomes_a_record_and_a_message_for_each_file() {
     let claim = aws.call(FLAG);
     assert_eq!(
         claim.condition(),
-        "#status = :in_progress AND (attribute_not_exists(report) OR report = :report)"
+        "#status = :in_progress AND (attribute_not_exists(report) OR (report = :report AND \
+         report_md5 = :md5))"
+    );
+    // A manifest that takes the place of this one lists other files.
+    assert_eq!(
+        claim.value(":md5"),
+        Md5Hash::of(&report().manifest).to_string()
     );
     assert_eq!(claim.value(":files"), 1);
     // Claimed, then recorded, then told: a message finds its file.

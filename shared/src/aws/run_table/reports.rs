@@ -9,6 +9,7 @@ use super::{
     text,
 };
 use crate::ids::{BucketName, RunId};
+use crate::manifest::Md5Hash;
 use crate::run::{InventoryFile, SourceBucket};
 use crate::status::InventoryStatus;
 
@@ -47,13 +48,15 @@ pub struct FileContent {
 }
 
 impl RunTable<'_> {
-    /// Has the run take one report of a bucket, named by its manifest's key. A report of no files
+    /// Has the run take one report of a bucket, named by its manifest's key and MD5: a report that is
+    /// delivered anew within the same minute has the same key and other files. A report of no files
     /// makes the bucket `done` at once; see [`Self::finish_without_files`].
     pub async fn claim_report(
         &self,
         run_id: &RunId,
         bucket: &SourceBucket,
         manifest_key: &str,
+        manifest_md5: Md5Hash,
         files: u64,
     ) -> Result<ReportClaim, AwsError> {
         let answer = self
@@ -62,15 +65,17 @@ impl RunTable<'_> {
             .table_name(self.name)
             .set_key(Some(key(run_id, &bucket_key(bucket))))
             .update_expression(
-                "SET report = :report, #files = :files, \
+                "SET report = :report, report_md5 = :md5, #files = :files, \
                  files_pending = if_not_exists(files_pending, :files)",
             )
             .condition_expression(
-                "#status = :in_progress AND (attribute_not_exists(report) OR report = :report)",
+                "#status = :in_progress AND (attribute_not_exists(report) OR \
+                 (report = :report AND report_md5 = :md5))",
             )
             .expression_attribute_names("#status", "status")
             .expression_attribute_names("#files", "files")
             .expression_attribute_values(":report", text(manifest_key))
+            .expression_attribute_values(":md5", text(&manifest_md5.to_string()))
             .expression_attribute_values(":files", number(files))
             .expression_attribute_values(":in_progress", status(InventoryStatus::InProgress))
             .send()
