@@ -40,6 +40,7 @@ mod deploy;
 pub mod estate;
 mod gate;
 mod http_client;
+mod http_server;
 pub mod inventory;
 mod mail;
 mod ministack;

@@ -96,5 +96,5 @@ mod services;
 mod world;
 
 pub use mutation::Mutation;
-pub use schedule::{Report, simulate};
+pub use schedule::{Simulated, simulate};
 pub use world::Figures;

@@ -34,7 +34,7 @@ const FUNCTION_TIME: i64 = 900;
 
 /// What a schedule came to.
 #[derive(Debug, Clone, Default)]
-pub struct Report {
+pub struct Simulated {
     /// What happened how often.
     pub figures: Figures,
     /// What must hold and did not.
@@ -44,7 +44,7 @@ pub struct Report {
 }
 
 /// Runs the schedule of a seed.
-pub fn simulate(seed: u64, mutation: Option<Mutation>, with_trace: bool) -> Report {
+pub fn simulate(seed: u64, mutation: Option<Mutation>, with_trace: bool) -> Simulated {
     let world = World::new(State {
         rng: fastrand::Rng::with_seed(seed),
         mutation,
@@ -63,7 +63,7 @@ pub fn simulate(seed: u64, mutation: Option<Mutation>, with_trace: bool) -> Repo
         state.violated(format!("panicked: {what}"));
     }
     state.figures.schedules = 1;
-    Report {
+    Simulated {
         figures: state.figures,
         violations: std::mem::take(&mut state.violations),
         trace: state.trace.take().unwrap_or_default(),

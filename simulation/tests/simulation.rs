@@ -5,8 +5,8 @@ use simulation::{Mutation, simulate};
 #[test]
 fn whatever_happens_in_whichever_order_what_must_hold_does() {
     for seed in 0..3_000 {
-        let report = simulate(seed, None, false);
-        let violations = report.violations;
+        let simulated = simulate(seed, None, false);
+        let violations = simulated.violations;
         assert!(
             violations.is_empty(),
             "seed {seed}: {violations:?}; `cargo run --bin simulate -- --seed {seed}` shows how"

@@ -223,7 +223,7 @@ fn quantities(measured: &[Measurement], example: &Example) -> Result<BTreeMap<&'
     ]))
 }
 
-/// The tables of the page: the examples, what more costs more, the prices and the assumptions.
+/// The tables of the page: the examples, the prices and the assumptions.
 ///
 /// # Errors
 /// When a case that the model needs was not measured, or a count has no price.
@@ -283,11 +283,16 @@ pub fn tables(measured: &[Measurement], prices: &[Price]) -> Result<String> {
         &|at| totals[at] / EXAMPLES[at].buckets,
         4,
     );
-    let fee = |at: usize| EXAMPLES[at].millions * 0.0025;
+    let inventory = prices.iter().find(|price| price.id == "inventory");
+    let inventory = inventory.context("the S3 Inventory fee has no price")?;
+    let fees = costs
+        .iter()
+        .map(|counts| dollars(inventory, counts))
+        .collect::<Result<Vec<f64>>>()?;
     row(
         &mut text,
         "times the S3 Inventory fee",
-        &|at| totals[at] / fee(at),
+        &|at| totals[at] / fees[at],
         1,
     );
 

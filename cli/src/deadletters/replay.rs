@@ -18,7 +18,7 @@ use crate::run::interruptible;
 
 /// What a replay did, or with `--dry-run` would do.
 #[derive(Debug, Serialize)]
-struct Outcome {
+struct Replay {
     dry_run: bool,
     /// Ids of the messages that were sent, in this order.
     replayed: Vec<String>,
@@ -38,7 +38,7 @@ pub(super) async fn run(platform: &Platform, arguments: ReplayArguments) -> Resu
     let told = left_out_text(&left_out);
     if arguments.dry_run {
         let replayed = meant.iter().map(|found| found.letter.message_id.clone());
-        let replayed = Outcome {
+        let replayed = Replay {
             dry_run: true,
             replayed: replayed.collect(),
             left_out,
@@ -60,7 +60,7 @@ pub(super) async fn run(platform: &Platform, arguments: ReplayArguments) -> Resu
         let replayed = send_all(platform, meant, &arguments).await?;
         let count = replayed.len();
         if arguments.json {
-            output::json(&Outcome {
+            output::json(&Replay {
                 dry_run: false,
                 replayed,
                 left_out,

@@ -13,9 +13,7 @@ use std::{
 use anyhow::{Result, ensure};
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::{server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::TcpListener;
 
 mod caller;
 mod plan;
@@ -25,7 +23,7 @@ pub use plan::{FaultKind, FaultPlan, FaultRule, NotificationFaults};
 
 use self::{plan::Decisions, request::Asked};
 use crate::{
-    http_client,
+    http_client, http_server,
     inventory::{Body, Service, full},
 };
 
@@ -69,29 +67,12 @@ impl Gate {
 
 /// Serves until it is dropped.
 pub(crate) async fn serve(service: Arc<Service>, listener: TcpListener) {
-    loop {
-        let Ok((stream, peer)) = listener.accept().await else {
-            // Out of file handles; some become free as connections end.
-            tokio::time::sleep(Duration::from_millis(20)).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        tokio::spawn(connection(Arc::clone(&service), stream, peer.port()));
-    }
-}
-
-async fn connection(service: Arc<Service>, stream: TcpStream, peer: u16) {
-    let own = stream.local_addr().map_or(0, |address| address.port());
-    let answer = service_fn(move |request: Request<hyper::body::Incoming>| {
+    let own = listener.local_addr().map_or(0, |address| address.port());
+    http_server::serve(listener, move |request, peer| {
         let service = Arc::clone(&service);
-        async move { answer(&service, request.map(BodyExt::boxed), (peer, own)).await }
-    });
-    // A connection that breaks is the caller's to notice.
-    let _ = http1::Builder::new()
-        .timer(TokioTimer::new())
-        .max_headers(200)
-        .serve_connection(TokioIo::new(stream), answer)
-        .await;
+        async move { answer(&service, request, (peer, own)).await }
+    })
+    .await;
 }
 
 async fn answer(

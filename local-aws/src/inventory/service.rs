@@ -1,4 +1,4 @@
-//! The service: accepts connections, tells inventory requests from everything else, and keeps the
+//! The service: tells inventory requests from everything else, and keeps the
 //! configurations and faults.
 
 use std::{
@@ -10,12 +10,13 @@ use std::{
 use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
-use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
 use percent_encoding::percent_decode_str;
 use tokio::sync::Notify;
 
-use crate::gate::{self, Gate};
+use crate::{
+    gate::{self, Gate},
+    http_server,
+};
 
 use super::{
     Delivery, Faults, Settings, api,
@@ -96,34 +97,14 @@ pub(crate) async fn serve(
         state: Mutex::default(),
         changed: Notify::new(),
     });
+    let s3 = Arc::clone(&service);
     tokio::join!(
-        serve_s3(Arc::clone(&service), listener),
+        http_server::serve(listener, move |request, _| {
+            let service = Arc::clone(&s3);
+            async move { Ok::<_, Infallible>(answer(service, request).await) }
+        }),
         gate::serve(service, gate_listener)
     );
-}
-
-async fn serve_s3(service: Arc<Service>, listener: tokio::net::TcpListener) {
-    loop {
-        let Ok((stream, _)) = listener.accept().await else {
-            // Out of file handles; some become free as connections end.
-            tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-            continue;
-        };
-        let _ = stream.set_nodelay(true);
-        let service = Arc::clone(&service);
-        tokio::spawn(async move {
-            let answer = service_fn(move |request: Request<Incoming>| {
-                let service = Arc::clone(&service);
-                async move { Ok::<_, Infallible>(answer(service, request.map(BodyExt::boxed)).await) }
-            });
-            // A connection that breaks is the caller's to notice.
-            let _ = http1::Builder::new()
-                .timer(TokioTimer::new())
-                .max_headers(200)
-                .serve_connection(TokioIo::new(stream), answer)
-                .await;
-        });
-    }
 }
 
 /// Answers a request to S3.

@@ -13,7 +13,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use super::{AwsError, Class};
-use crate::ids::{Region, RunId};
+use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::run::{Account, Destination, Failure, Outcome, Query, Run, RunParts, SourceBucket};
 use crate::status::{InventoryStatus, Reason};
 use crate::summary::earlier_run;
@@ -524,7 +524,11 @@ fn key(run_id: &RunId, sort: &str) -> Item {
 }
 
 fn bucket_key(bucket: &SourceBucket) -> String {
-    format!("bucket#{}#{}", bucket.account, bucket.bucket)
+    bucket_key_of(&bucket.account, &bucket.bucket)
+}
+
+fn bucket_key_of(account: &AccountId, bucket: &BucketName) -> String {
+    format!("bucket#{account}#{bucket}")
 }
 
 fn query_key(number: u32) -> String {

@@ -32,12 +32,12 @@ fn main() -> anyhow::Result<()> {
 }
 
 fn show(seed: u64) -> anyhow::Result<()> {
-    let report = simulate(seed, None, true);
-    for line in &report.trace {
+    let simulated = simulate(seed, None, true);
+    for line in &simulated.trace {
         println!("{line}");
     }
-    println!("{:#?}", report.figures);
-    if let Some(violation) = report.violations.first() {
+    println!("{:#?}", simulated.figures);
+    if let Some(violation) = simulated.violations.first() {
         bail!("seed {seed}: {violation}");
     }
     Ok(())
@@ -58,10 +58,10 @@ fn run(first: u64, schedules: u64) -> anyhow::Result<()> {
                 break;
             }
             let seed = first + number;
-            let report = simulate(seed, None, false);
-            figures.add(&report.figures);
+            let simulated = simulate(seed, None, false);
+            figures.add(&simulated.figures);
             bar.inc(1);
-            if !report.violations.is_empty() {
+            if !simulated.violations.is_empty() {
                 is_over.store(true, Ordering::Relaxed);
                 found = Some(seed);
             }

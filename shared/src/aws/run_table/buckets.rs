@@ -4,8 +4,8 @@ use aws_sdk_dynamodb::types::{PutRequest, TransactWriteItem, Update, WriteReques
 use futures::{StreamExt, TryStreamExt};
 
 use super::{
-    ATTEMPTS, AwsError, CONCURRENCY, RunTable, backoff, bucket_key, coding, conflict, held, item,
-    key, status,
+    ATTEMPTS, AwsError, CONCURRENCY, RunTable, backoff, bucket_key, bucket_key_of, coding,
+    conflict, held, item, key, status,
 };
 use crate::ids::{AccountId, BucketName, RunId};
 use crate::run::{LeftOut, SourceBucket};
@@ -74,8 +74,7 @@ impl RunTable<'_> {
         account: &AccountId,
         bucket: &BucketName,
     ) -> Result<Option<SourceBucket>, AwsError> {
-        self.get(run_id, &format!("bucket#{account}#{bucket}"))
-            .await
+        self.get(run_id, &bucket_key_of(account, bucket)).await
     }
 
     /// All source buckets of a run, by account and name.

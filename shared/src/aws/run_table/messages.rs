@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use super::{AwsError, Item, RunTable, coding, decode, held, key, number, text};
+use super::{AwsError, Item, RunTable, bucket_key_of, coding, decode, held, key, number, text};
 use crate::dead_letter::MessageFailure;
 use crate::ids::{AccountId, BucketName, RunId};
 use crate::status::Reason;
@@ -70,7 +70,7 @@ impl RunTable<'_> {
             .client
             .update_item()
             .table_name(self.name)
-            .set_key(Some(key(run_id, &format!("bucket#{account}#{bucket}"))))
+            .set_key(Some(key(run_id, &bucket_key_of(account, bucket))))
             .update_expression("SET dead_letter = :reason")
             .condition_expression("attribute_exists(pk)")
             .expression_attribute_values(
