@@ -17,7 +17,7 @@ use shared::ids::{AccountId, BucketName, Region, RunId};
 use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestUri, Md5Hash, ReportLocation};
 use shared::run::{InventoryFile, SourceBucket};
 use shared::s3_event::Notification;
-use shared::status::Reason;
+use shared::status::{InventoryStatus, Reason};
 use shared::{naming, protocol};
 
 use crate::queue::{self, SqsBatchResponse, SqsEvent};
@@ -61,7 +61,7 @@ pub async fn handle(
     let response = queue::work(&platform, queue, event, async |message, receives| {
         let body = message.body.as_str();
         if let Ok(existing) = serde_json::from_str(body) {
-            return take_existing_report(&platform, existing).await;
+            return take_existing_report(&platform, existing, receives).await;
         }
         match Notification::parse(body) {
             Notification::ObjectsCreated(created) => {
@@ -133,16 +133,17 @@ async fn take_report(
     let md5 = Md5Hash::of(&manifest);
     match protocol::check_manifest(location, delivered_to, &manifest, &checksum) {
         Ok(manifest) => {
-            let region = bucket.region.clone();
-            queue_files(
-                platform,
-                &run_id,
-                &bucket,
-                (&manifest_key, md5),
+            let report = Verified {
+                manifest_key,
+                md5,
                 manifest,
-                region,
-            )
-            .await
+                region: bucket.region.clone(),
+            };
+            queue_files(platform, &run_id, &bucket, report, receives).await
+        }
+        // The report that the bucket took did verify; this one has its place.
+        Err(_) if bucket.report.is_some() => {
+            go_on_with_taken(platform, &run_id, &bucket, &manifest_key, receives).await
         }
         Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
@@ -152,6 +153,7 @@ async fn take_report(
 async fn take_existing_report(
     platform: &Platform,
     message: ExistingReportMessage,
+    receives: u32,
 ) -> Result<(), TaskError> {
     let ExistingReportMessage {
         run_id,
@@ -189,8 +191,13 @@ async fn take_existing_report(
     };
     match checked {
         Ok((manifest, md5, region)) => {
-            let key = uri.manifest_key();
-            queue_files(platform, &run_id, &bucket, (&key, md5), manifest, region).await
+            let report = Verified {
+                manifest_key: uri.manifest_key(),
+                md5,
+                manifest,
+                region,
+            };
+            queue_files(platform, &run_id, &bucket, report, receives).await
         }
         Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
@@ -231,51 +238,52 @@ impl Existing {
     }
 }
 
-/// Records the files of a verified report, which are in a bucket of `region`, and queues them.
+/// A report that is what it is said to be.
+struct Verified {
+    manifest_key: String,
+    md5: Md5Hash,
+    manifest: Manifest,
+    /// Of the bucket that its files are in.
+    region: Region,
+}
+
+/// Records the files of a verified report and queues them.
 async fn queue_files(
     platform: &Platform,
     run_id: &RunId,
     bucket: &SourceBucket,
-    (manifest_key, md5): (&str, Md5Hash),
-    manifest: Manifest,
-    region: Region,
+    report: Verified,
+    receives: u32,
 ) -> Result<(), TaskError> {
+    let Verified {
+        manifest_key,
+        md5,
+        manifest,
+        region,
+    } = report;
     let runs = platform.runs();
     let count = manifest.files.len() as u64;
     if runs
-        .claim_report(run_id, bucket, manifest_key, md5, count)
+        .claim_report(run_id, bucket, &manifest_key, md5, count)
         .await?
         == ReportClaim::NotWanted
     {
-        tracing::info!(
-            manifest_key,
-            "report ignored: the bucket took another or has ended"
-        );
-        return Ok(());
+        return go_on_with_taken(platform, run_id, bucket, &manifest_key, receives).await;
     }
     if manifest.files.is_empty() {
         runs.finish_without_files(run_id, bucket).await?;
         return settling::after_end(platform, run_id, bucket).await;
     }
     let mut files = Vec::with_capacity(manifest.files.len());
-    let mut messages = Vec::with_capacity(manifest.files.len());
+    let mut names = Vec::with_capacity(manifest.files.len());
     for file in manifest.files {
         let name = naming::file_stem(&file.key).to_owned();
-        let message = FileMessage {
-            run_id: run_id.clone(),
-            account_id: bucket.account.clone(),
-            bucket: bucket.bucket.clone(),
-            file: name.clone(),
-        };
-        messages.push(
-            serde_json::to_string(&message)
-                .map_err(|error| TaskError::Internal(error.to_string()))?,
-        );
+        names.push(name.clone());
         let record = InventoryFile {
             account: bucket.account.clone(),
             bucket: bucket.bucket.clone(),
             region: region.clone(),
-            report: manifest_key.to_owned(),
+            report: manifest_key.clone(),
             destination_bucket: manifest.destination_bucket.clone(),
             key: file.key,
             size: file.size,
@@ -288,10 +296,76 @@ async fn queue_files(
     }
     // The records first: a message finds its file.
     runs.add_files(run_id, &files).await?;
-    platform
-        .clients
-        .send_messages(&platform.settings.file_queue_url, &messages)
-        .await?;
+    send(platform, run_id, bucket, names).await?;
     tracing::info!(files = count, "report verified");
     Ok(())
+}
+
+/// Sends a message for each file.
+async fn send(
+    platform: &Platform,
+    run_id: &RunId,
+    bucket: &SourceBucket,
+    files: impl IntoIterator<Item = String>,
+) -> Result<(), TaskError> {
+    let messages: Result<Vec<String>, _> = files
+        .into_iter()
+        .map(|file| {
+            serde_json::to_string(&FileMessage {
+                run_id: run_id.clone(),
+                account_id: bucket.account.clone(),
+                bucket: bucket.bucket.clone(),
+                file,
+            })
+        })
+        .collect();
+    let messages = messages.map_err(|error| TaskError::Internal(error.to_string()))?;
+    let queue_url = &platform.settings.file_queue_url;
+    Ok(platform.clients.send_messages(queue_url, &messages).await?)
+}
+
+/// Looks after the report that a bucket took, when there is another one of the same key by now. Whoever
+/// took it may have been killed, and no one reads its manifest any more: what is to be done for it is
+/// what is on record.
+async fn go_on_with_taken(
+    platform: &Platform,
+    run_id: &RunId,
+    bucket: &SourceBucket,
+    manifest_key: &str,
+    receives: u32,
+) -> Result<(), TaskError> {
+    let runs = platform.runs();
+    let now = runs.bucket(run_id, &bucket.account, &bucket.bucket).await?;
+    let is_replaced = |now: &SourceBucket| {
+        now.status == InventoryStatus::InProgress && now.report.as_deref() == Some(manifest_key)
+    };
+    let Some(taken) = now.filter(is_replaced) else {
+        tracing::info!(
+            manifest_key,
+            "report ignored: the bucket took another or has ended"
+        );
+        return Ok(());
+    };
+    let files = runs.files(run_id, &taken.bucket).await?;
+    if (files.len() as u64) < taken.files.unwrap_or_default() {
+        if settling::has_waited_long_enough(receives) {
+            let message = format!("another {manifest_key} came before its files were on record");
+            let reason = Reason::new("ReportReplaced", message);
+            return settling::refuse(platform, run_id, bucket, &reason).await;
+        }
+        return Err(TaskError::Unavailable(format!(
+            "the files of the {manifest_key} that was there before are not on record yet"
+        )));
+    }
+    tracing::info!(
+        manifest_key,
+        "report ignored: another of its key was taken, whose files are queued again"
+    );
+    if files.is_empty() {
+        runs.finish_without_files(run_id, bucket).await?;
+        return settling::after_end(platform, run_id, bucket).await;
+    }
+    let open = files.into_iter().filter(|file| !file.done);
+    let names = open.map(|file| naming::file_stem(&file.key).to_owned());
+    send(platform, run_id, bucket, names).await
 }

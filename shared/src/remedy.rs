@@ -25,7 +25,7 @@ pub fn remedy(reason: &Reason) -> &'static str {
         "BucketNotFound" => {
             "Correct the name in existing_inventories, add the account that has it, or remedy why an account could not be read."
         }
-        "ManifestChecksumMismatch" | "FileMissing" | "RequestFailed" => {
+        "ManifestChecksumMismatch" | "FileMissing" | "ReportReplaced" | "RequestFailed" => {
             "Start another run; if it happens again, find out who else writes there."
         }
         "ManifestMissing" => {

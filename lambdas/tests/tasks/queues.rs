@@ -8,7 +8,7 @@ use shared::smoke_report::SmokeReport;
 use crate::support::{
     Aws, CONFIGURATION, DESTINATION, Line, MEMBER, Reply, account, cancelled, condition_failed,
     deleted, destination, done, error, error_with, existing, finished, frozen_run, head_of,
-    head_of_bucket, in_progress, item, named, no_item, run, the_run,
+    head_of_bucket, in_progress, item, items, named, no_item, run, the_run,
 };
 
 mod large_files;
@@ -181,12 +181,93 @@ async fn a_report_that_comes_again_is_queued_again_and_changes_nothing_else() {
     let (_, response) = process_one(script).await;
     assert!(returned(&response).is_empty());
 
-    // Another report of the bucket was faster.
-    let mut script = processor_script();
-    script[5].1 = condition_failed();
-    script.truncate(6);
-    let (_, response) = process_one(script).await;
-    assert!(returned(&response).is_empty());
+    // Another report of the bucket was faster, or the bucket has ended.
+    let mut other_report = in_progress("photos");
+    other_report.report = Some("another manifest.json".into());
+    for bucket in [other_report, finished("photos")] {
+        let mut script = processor_script();
+        script[5].1 = condition_failed();
+        script.truncate(6);
+        script.push((BUCKET, item(&bucket)));
+        let (_, response) = process_one(script).await;
+        assert!(returned(&response).is_empty());
+    }
+}
+
+/// A bucket that took a report of so many files, of which no more is there than its key.
+fn replaced(files: u64) -> SourceBucket {
+    let key = MANIFEST.split_once(DESTINATION).expect("it lies there").1;
+    let mut bucket = in_progress("photos");
+    bucket.report = Some(key.trim_start_matches('/').to_owned());
+    bucket.report_md5 = Some(Md5Hash::of(b"the manifest that was there").to_string());
+    bucket.files = Some(files);
+    bucket.files_pending = Some(files);
+    bucket
+}
+
+/// Another report of the same key is found, and does not get the bucket; a damaged one does not ask.
+fn replacements(taken: &SourceBucket) -> [Vec<Line>; 2] {
+    let mut sound = processor_script();
+    sound[1].1 = item(taken);
+    sound[5].1 = condition_failed();
+    sound.truncate(6);
+    let mut damaged = processor_script();
+    damaged[1].1 = item(taken);
+    damaged[4].1 = Reply::Bytes(b"{}".to_vec());
+    damaged.truncate(5);
+    [sound, damaged].map(|mut script| {
+        script.push((BUCKET, item(taken)));
+        script
+    })
+}
+
+#[tokio::test]
+async fn a_report_that_takes_the_place_of_the_one_taken_has_that_one_gone_on_with() {
+    let mut counted = file(&report());
+    counted.done = true;
+    counted.key = counted.key.replace("smoke-test", "counted");
+    let files = [counted, file(&report())];
+    for mut script in replacements(&replaced(2)) {
+        script.extend([
+            ("Query file#photos#", items(&files)),
+            ("SendMessageBatch files", sent()),
+        ]);
+        let (aws, response) = process_one(script).await;
+        assert!(returned(&response).is_empty());
+        let entries = aws.call("SendMessageBatch files").json()["Entries"].clone();
+        assert_eq!(entries.as_array().map(Vec::len), Some(1));
+        let body = entries[0]["MessageBody"].as_str().expect("a text");
+        let body: Value = serde_json::from_str(body).expect("JSON");
+        assert_eq!(body, file_message());
+    }
+}
+
+#[tokio::test]
+async fn a_report_of_no_files_that_was_replaced_makes_its_bucket_done() {
+    for mut script in replacements(&replaced(0)) {
+        let none: [InventoryFile; 0] = [];
+        script.push(("Query file#photos#", items(&none)));
+        script.extend(refused());
+        let (aws, response) = process_one(script).await;
+        assert!(returned(&response).is_empty());
+        assert_eq!(aws.call(END).parts()[1].value(":next"), "done");
+    }
+}
+
+#[tokio::test]
+async fn a_report_that_was_replaced_before_it_was_on_record_is_waited_for_and_ends_its_bucket() {
+    for mut script in replacements(&replaced(2)) {
+        script.push(("Query file#photos#", items(&[file(&report())])));
+        let mut early = script.clone();
+        early.push(("ChangeMessageVisibility notifications", done()));
+        let (_, response) = process(early, &[message("m", 9, &report_came())]).await;
+        assert_eq!(returned(&response), ["m"]);
+
+        script.extend(refused());
+        let (aws, response) = process(script, &[message("m", 10, &report_came())]).await;
+        assert!(returned(&response).is_empty());
+        assert_refused(&aws, "ReportReplaced");
+    }
 }
 
 #[tokio::test]

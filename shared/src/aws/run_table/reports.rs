@@ -104,6 +104,15 @@ impl RunTable<'_> {
             .await
     }
 
+    /// All files on record of the report of a bucket.
+    pub async fn files(
+        &self,
+        run_id: &RunId,
+        bucket: &BucketName,
+    ) -> Result<Vec<InventoryFile>, AwsError> {
+        self.all(run_id, &format!("file#{bucket}#")).await
+    }
+
     /// A file of the report of a bucket.
     pub async fn file(
         &self,
