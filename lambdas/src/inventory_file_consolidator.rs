@@ -74,6 +74,12 @@ async fn take_file(
         }
         return settling::after_end_if_ended(platform, &run_id, &bucket).await;
     }
+    // Cleanup deletes what was delivered; a file that existed before the run stays, and only the run
+    // tells that it is not wanted any more.
+    if bucket.existing_report.is_some() && platform.run(&run_id).await?.frozen_at.is_some() {
+        tracing::info!(file = file.key, "the run is over without this file");
+        return discard_if_stray(platform, &run_id, &bucket, &rows_key).await;
+    }
     let objects = platform.clients.objects(&file.region);
     let found = objects.delivered_file(&file.destination_bucket, &file.key);
     let Some(delivered) = found.await? else {

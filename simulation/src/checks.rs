@@ -4,17 +4,18 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use bytes::Bytes;
 use real_shared::ids::RunId;
-use real_shared::naming;
 use real_shared::run::{InventoryFile, Outcome, Run, SourceBucket};
 use real_shared::status::InventoryStatus;
 use real_shared::totals::Totals;
+use real_shared::{dead_letter, naming};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::dynamodb::Key;
+use crate::estate::{CONSOLIDATED, DEPLOYMENT};
 use crate::expression::Item;
 use crate::inventory::Content;
-use crate::schedule::{CONSOLIDATED, DEPLOYMENT};
+use crate::queues;
 use crate::world::{State, Token, seconds};
 
 /// The status of a bucket's record.
@@ -87,15 +88,18 @@ pub(crate) fn after_write(state: &mut State, key: &Key, before: Option<&Item>) {
 /// else is in its partition.
 fn rows_are_there(state: &mut State, run_id: &str, bucket: &SourceBucket) {
     let name = &bucket.bucket;
-    let report = bucket.report.as_deref().unwrap_or_default();
-    let found = state.deliveries.iter().find(|((_, key), _)| key == report);
-    let Some((_, Some(truth))) = found else {
+    let report = state.reports.iter().find(|report| {
+        report.is_sound
+            && bucket.report.as_ref() == Some(&report.manifest_key)
+            && bucket.report_md5 == Some(report.manifest_md5.to_string())
+    });
+    let Some(report) = report else {
         state.violated(format!(
             "{name} is done of a report that is damaged or not there"
         ));
         return;
     };
-    let truth = truth.clone();
+    let truth = report.files.clone();
     let there = rows(state, run_id, bucket);
     if there != truth {
         let names = |rows: &BTreeMap<String, Bytes>| {
@@ -266,8 +270,9 @@ fn speaks_of_the_done(state: &mut State, run_id: &str) {
 
 /// When nothing is under way and no message is left: nobody is forgotten.
 pub(crate) fn when_idle(state: &mut State) {
-    // What was lost, only the deadline brings.
-    if state.figures.lost + state.figures.dead_letters > 0 || !state.open_invocations.is_empty() {
+    // What was lost, only the deadline brings; what is dead, a replay too.
+    let is_missing = state.figures.lost > 0 || !state.dead.not_replayed.is_empty();
+    if is_missing || !state.open_invocations.is_empty() {
         return;
     }
     let runs: Vec<String> = state
@@ -331,6 +336,57 @@ pub(crate) fn leftovers(state: &State, run_id: &str) -> Vec<String> {
     configurations.chain(stacks).chain(objects).collect()
 }
 
+/// Whether a run takes nothing more.
+pub(crate) fn is_over(state: &State, run_id: &RunId) -> bool {
+    run(state, run_id.as_str()).is_none_or(|run| run.frozen_at.is_some())
+}
+
+/// What is kept of all runs: their records, and what is in the consolidated bucket besides letters.
+pub(crate) fn kept(state: &State) -> (BTreeMap<Key, Item>, BTreeMap<String, Bytes>) {
+    let records = state.table.items.iter();
+    let records = records.filter(|((pk, _), _)| pk.starts_with("run#"));
+    let records = records.map(|(key, item)| (key.clone(), item.clone()));
+    let objects = under(state, CONSOLIDATED, "");
+    let objects = objects.filter(|(key, _)| !key.starts_with(dead_letter::PREFIX));
+    let objects = objects.map(|(key, body)| (key.to_owned(), body.clone()));
+    (records.collect(), objects.collect())
+}
+
+/// Every message that was given up is kept to the byte, with all that was done about it, and told of.
+fn no_message_is_lost(state: &mut State) {
+    let letters = queues::letters(state);
+    for (id, body) in state.dead.bodies.clone() {
+        let id = id.to_string();
+        let kept = letters.iter().find(|(_, letter)| letter.message_id == id);
+        if kept.is_none_or(|(_, letter)| *letter.body != *body) {
+            state.violated(format!("message {id} was given up and is not kept: {body}"));
+        }
+    }
+    if letters.len() != state.dead.bodies.len() {
+        let (kept, dead) = (letters.len(), state.dead.bodies.len());
+        state.violated(format!("{kept} letters are kept of {dead} dead messages"));
+    }
+    for (key, letter) in letters {
+        let marks = state.dead.marks.get(&key).copied().unwrap_or_default();
+        if letter.replayed_at.len() != marks {
+            let known = letter.replayed_at.len();
+            state.violated(format!(
+                "{key} was replayed {marks} times and tells of {known}"
+            ));
+        }
+        let (Some(run_id), Some(account), Some(name)) =
+            (letter.run_id, letter.account_id, letter.bucket)
+        else {
+            continue;
+        };
+        let key = (format!("run#{run_id}"), format!("bucket#{account}#{name}"));
+        let bucket: Option<SourceBucket> = state.table.items.get(&key).map(decode);
+        if bucket.is_some_and(|bucket| bucket.dead_letter.is_none()) {
+            state.violated(format!("nobody is told of a dead message about {name}"));
+        }
+    }
+}
+
 /// The runs on record.
 pub(crate) fn runs(state: &State) -> Vec<Run> {
     let runs = state.table.items.iter().filter(|((_, sk), _)| sk == "run");
@@ -351,6 +407,7 @@ pub(crate) fn at_the_end(state: &mut State) {
     for run in runs(state) {
         of_run(state, &run);
     }
+    no_message_is_lost(state);
 }
 
 fn of_run(state: &mut State, run: &Run) {

@@ -17,10 +17,11 @@ use real_dynamodb::types::{
 
 use crate::checks;
 use crate::expression::{Item, Placeholders, holds, updated};
+use crate::samples::Sample;
 use crate::world::{Fate, State, World};
 
 /// Key of an item: `pk` and `sk`.
-pub(crate) type Key = (String, String);
+pub type Key = (String, String);
 
 /// The items of the run table.
 #[derive(Default)]
@@ -292,14 +293,19 @@ pub struct BatchWriteItem(Request);
 
 /// One item written under a condition.
 #[derive(Debug, Clone)]
-pub(crate) struct Write {
-    pub(crate) key: Key,
-    /// The whole item of a put.
-    pub(crate) item: Option<Item>,
-    pub(crate) update: String,
-    pub(crate) condition: Option<String>,
-    pub(crate) names: HashMap<String, String>,
-    pub(crate) values: Item,
+pub struct Write {
+    /// Its `pk` and `sk`.
+    pub key: Key,
+    /// The whole item of a put; an update has none.
+    pub item: Option<Item>,
+    /// Empty for a put.
+    pub update: String,
+    /// `None` if there is none.
+    pub condition: Option<String>,
+    /// What names stand for.
+    pub names: HashMap<String, String>,
+    /// What values stand for.
+    pub values: Item,
 }
 
 impl Write {
@@ -380,7 +386,9 @@ async fn write_one(world: World, mut write: Write) -> Result<(), Failed> {
         }
         mutation.change(&mut write);
     }
+    let sample = Sample::begin(&state, std::slice::from_ref(&write), false);
     let mut held = write.perform(&mut state);
+    Sample::end(sample, &mut state, vec![held]);
     if fate == Fate::Repeated {
         // The SDK sent it again, as it had no answer.
         held = write.perform(&mut state);
@@ -596,8 +604,10 @@ impl TransactWriteItems {
                 mutation.change(write);
             }
         }
+        let sample = Sample::begin(&state, &writes, true);
         let held: Vec<bool> = writes.iter().map(|write| write.holds(&state)).collect();
         if held.contains(&false) {
+            Sample::end(sample, &mut state, held.clone());
             state.note(|| format!("  cancelled, conditions {held:?}"));
             return Err(cancelled(held.into_iter().map(|held| {
                 if held {
@@ -612,6 +622,7 @@ impl TransactWriteItems {
             write.apply(&mut state);
         }
         state.in_transaction = false;
+        Sample::end(sample, &mut state, held);
         checks::after_transaction(&mut state, &writes[0].key.0);
         if fate == Fate::AnswerLost {
             return Err(error("InternalServerError"));

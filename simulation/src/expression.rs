@@ -6,7 +6,7 @@ use std::collections::HashMap;
 use real_dynamodb::types::AttributeValue;
 
 /// Attributes by name.
-pub(crate) type Item = HashMap<String, AttributeValue>;
+pub type Item = HashMap<String, AttributeValue>;
 
 /// What the placeholders of an expression stand for.
 #[derive(Clone, Copy)]

@@ -6,7 +6,8 @@ use bytes::Bytes;
 use real_shared::manifest::Md5Hash;
 use serde_json::json;
 
-use crate::world::{Event, NOTIFICATIONS, State};
+use crate::queues::{self, NOTIFICATIONS};
+use crate::world::{Event, State};
 
 /// An inventory configuration on a source bucket.
 #[derive(Debug, Clone)]
@@ -14,6 +15,8 @@ pub(crate) struct Configuration {
     pub(crate) destination: String,
     /// Tells it from an earlier one under the same id.
     made: u64,
+    /// When its first report begins, unless S3 never gets to it.
+    first: Option<i64>,
 }
 
 /// What a data file holds: so many rows about a bucket, of one file of one report.
@@ -50,9 +53,18 @@ impl Content {
     }
 }
 
-/// What was delivered in truth: by destination and key of the manifest, what each file is to hold
-/// by its stem. A report that is damaged has none.
-pub(crate) type Deliveries = BTreeMap<(String, String), Option<BTreeMap<String, Bytes>>>;
+/// A report as S3 made it. Two that were begun within a minute have the same keys: the second takes the
+/// place of the first, object by object.
+#[derive(Debug, Clone)]
+pub(crate) struct Report {
+    destination: String,
+    pub(crate) manifest_key: String,
+    pub(crate) manifest_md5: Md5Hash,
+    /// What each file is to hold, by its stem.
+    pub(crate) files: BTreeMap<String, Bytes>,
+    /// Whether all of it is what its manifest says, and comes.
+    pub(crate) is_sound: bool,
+}
 
 /// What may be wrong with a report.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -72,31 +84,47 @@ pub(crate) fn put(state: &mut State, bucket: &str, id: &str, destination: &str) 
     let key = (bucket.to_owned(), id.to_owned());
     if let Some(known) = state.configurations.get_mut(&key) {
         destination.clone_into(&mut known.destination);
+        // Each of two requests may get a report, of the same minute.
+        let (made, first) = (known.made, known.first);
+        if let Some(first) = first
+            && state.rng.bool()
+        {
+            let time = within_the_minute(state, first);
+            begin_report(state, bucket, id, made, time);
+        }
         return;
     }
     let made = state.id();
+    // Days are short here: reports come within the first hours, and again later.
+    let first = (state.rng.u32(0..20) > 0).then(|| state.now + state.rng.i64(60..12_000));
     let configuration = Configuration {
         destination: destination.to_owned(),
         made,
+        first,
     };
     state.configurations.insert(key, configuration);
-    if state.rng.u32(0..20) == 0 {
-        return;
-    }
-    // Days are short here: reports come within the first hours, and again later.
-    let first = state.now + state.rng.i64(60..12_000);
-    let second = first
-        + match state.rng.u32(0..3) {
-            0 => state.rng.i64(60..300),
-            _ => state.rng.i64(600..9_000),
-        };
+    let Some(first) = first else { return };
+    let second = match state.rng.u32(0..6) {
+        0 => within_the_minute(state, first),
+        1..=2 => first + state.rng.i64(60..300),
+        _ => first + state.rng.i64(600..9_000),
+    };
     for time in [first, second] {
-        let (bucket, id) = (bucket.to_owned(), id.to_owned());
-        state.at(time, Event::Report { bucket, id, made });
+        begin_report(state, bucket, id, made, time);
     }
 }
 
-/// S3 makes a report. One that was begun is delivered even if its configuration goes meanwhile.
+/// A moment of the minute that another is in, and not before that.
+fn within_the_minute(state: &mut State, moment: i64) -> i64 {
+    moment + state.rng.i64(0..60 - moment % 60)
+}
+
+fn begin_report(state: &mut State, bucket: &str, id: &str, made: u64, time: i64) {
+    let (bucket, id) = (bucket.to_owned(), id.to_owned());
+    state.at(time, Event::Report { bucket, id, made });
+}
+
+/// S3 makes a report, maybe in the minute of another one. One that was begun is delivered even if its configuration goes meanwhile.
 pub(crate) fn report(state: &mut State, bucket: &str, id: &str, made: u64) {
     let key = (bucket.to_owned(), id.to_owned());
     let Some(configuration) = state.configurations.get(&key) else {
@@ -108,13 +136,6 @@ pub(crate) fn report(state: &mut State, bucket: &str, id: &str, made: u64) {
     }
     let destination = configuration.destination.clone();
     let prefix = source.account.clone();
-    let manifest_key = format!("{prefix}/{bucket}/{id}/{}/manifest.json", stamp(state));
-    if state
-        .deliveries
-        .contains_key(&(destination.clone(), manifest_key))
-    {
-        return;
-    }
     let objects = objects(state, bucket, &prefix, id, &destination);
     let mut time = state.now;
     for (key, body) in objects {
@@ -174,6 +195,8 @@ fn objects(
     };
     let place = format!("{prefix}/{bucket}/{id}");
     let folder = format!("{place}/{}", stamp(state));
+    let manifest_key = format!("{folder}/manifest.json");
+    let mut names = names_to_take(state, destination, &manifest_key).into_iter();
     let mut files = Vec::new();
     let mut objects = Vec::new();
     let mut truth = BTreeMap::new();
@@ -193,7 +216,7 @@ fn objects(
             rows,
         };
         let good = content.bytes();
-        let stem = format!("{report}-{file}");
+        let stem = names.next().unwrap_or_else(|| format!("{report}-{file}"));
         let key = format!("{place}/data/{stem}.parquet");
         files.push(json!({
             "key": key, "size": good.len(), "MD5checksum": Md5Hash::of(&good).to_string(),
@@ -224,11 +247,11 @@ fn objects(
         "files": files,
     })
     .to_string();
+    let manifest_md5 = Md5Hash::of(manifest.as_bytes());
     let checksum = match damage {
         WrongChecksum => Md5Hash::of(b"another"),
-        _ => Md5Hash::of(manifest.as_bytes()),
+        _ => manifest_md5,
     };
-    let manifest_key = format!("{folder}/manifest.json");
     if damage != ManifestMissing {
         objects.push((manifest_key.clone(), manifest.into()));
     }
@@ -239,13 +262,42 @@ fn objects(
     if state.rng.u32(0..4) == 0 {
         state.rng.shuffle(&mut objects);
     }
-    let harmless = damage == Good
+    let is_harmless = damage == Good
         || (count == 0 && !matches!(damage, ManifestMissing | WrongChecksum | ForeignManifest));
-    state.deliveries.insert(
-        (destination.to_owned(), manifest_key),
-        harmless.then_some(truth),
-    );
+    state.reports.push(Report {
+        destination: destination.to_owned(),
+        manifest_key,
+        manifest_md5,
+        files: truth,
+        is_sound: is_harmless,
+    });
     objects
+}
+
+/// The names of files that a report takes from one whose place it takes: all of them, or none.
+fn names_to_take(state: &mut State, destination: &str, manifest_key: &str) -> Vec<String> {
+    let other = state
+        .reports
+        .iter()
+        .find(|report| report.destination == destination && report.manifest_key == manifest_key);
+    let Some(other) = other else {
+        return Vec::new();
+    };
+    let names = other.files.keys().cloned().collect();
+    state.figures.same_keys += 1;
+    if state.rng.bool() { names } else { Vec::new() }
+}
+
+/// Between two requests of a reader S3 may put another object in the place of the one that is read.
+pub(crate) fn may_be_replaced(state: &mut State, (bucket, key): &(String, String)) {
+    let is_it = |event: &Event| matches!(event, Event::Deliver { bucket: to, key: name, .. } if to == bucket && name == key);
+    let coming = state.timers.iter().find(|(_, event)| is_it(event));
+    let Some((&time, _)) = coming else { return };
+    if state.rng.bool()
+        && let Some(Event::Deliver { body, .. }) = state.timers.remove(&time)
+    {
+        deliver(state, bucket, key, body);
+    }
 }
 
 /// S3 puts an object into a destination and tells of it, if the destination is there.
@@ -267,5 +319,5 @@ pub(crate) fn deliver(state: &mut State, bucket: &str, key: &str, body: Bytes) {
         "eventVersion": "2.1", "eventSource": "aws:s3", "eventName": "ObjectCreated:Put",
         "s3": { "bucket": { "name": bucket }, "object": { "key": key } },
     }]});
-    state.send(NOTIFICATIONS, &notification.to_string());
+    queues::send(state, NOTIFICATIONS, &notification.to_string(), None);
 }

@@ -30,6 +30,7 @@ mod tasks {
     pub mod close_run;
     pub mod configure_inventories;
     pub mod create_destination;
+    pub mod dead_letter_keeper;
     pub mod delete_destination;
     pub mod discover_buckets;
     pub mod empty_destination;
@@ -87,14 +88,21 @@ pub mod time;
 // The simulation.
 pub mod checks;
 mod dynamodb;
+mod estate;
 mod expression;
 mod inventory;
 mod machines;
 mod mutation;
+mod queues;
+mod samples;
 mod schedule;
 mod services;
 mod world;
 
+pub use dynamodb::{Key, Write};
+pub use expression::Item;
+pub use machines::{How, Machine, Step};
 pub use mutation::Mutation;
-pub use schedule::{Simulated, simulate};
+pub use samples::Sample;
+pub use schedule::{Simulated, run_table_samples, simulate};
 pub use world::Figures;

@@ -1,10 +1,14 @@
-//! The two machines, as futures: the order of their states, their loops, retries and catches, as in
-//! `state-machines/`.
+//! The two machines, as futures. Order and choices of their states are written down here once more;
+//! `tests/machines.rs` compares them with `state-machines/`, and every number is read from there.
 
+mod definition;
+mod walk;
+
+use std::convert::Infallible;
 use std::sync::Arc;
 
 use futures::FutureExt;
-use futures::future::{LocalBoxFuture, join_all, select_all};
+use futures::future::{LocalBoxFuture, join_all, select_all, try_join_all};
 use real_shared::run::DestinationState;
 use serde_json::{Value, json};
 
@@ -14,7 +18,11 @@ use crate::tasks::{
     discover_buckets, empty_destination, find_leftovers, initialize, publish_snapshot,
     refresh_statuses, remove_inventories, send_summary,
 };
-use crate::world::{Broken, Event, Execution, Retries, Token, World};
+use crate::world::{Broken, Event, Execution, Token, World};
+
+use definition::{END, Retries, TOP};
+pub use definition::{How, Machine, Step};
+use walk::{Walk, pause};
 
 /// Starts an execution of the Harvester.
 pub(crate) fn start_harvester(world: &World, platform: &Arc<Platform>, arn: &str, input: Value) {
@@ -65,105 +73,98 @@ async fn harvester(
     arn: String,
     input: Value,
 ) -> Result<(), Broken> {
+    let mut walk = Walk::begin(&world, &platform, Machine::Harvester, TOP);
     let started_at = world.state().timestamp();
     let input = json!({ "input": input, "execution_arn": &arn, "started_at": started_at });
-    let run = world
-        .invoke(&platform, "initialize", input, initialize::handle)
-        .await?;
-    let ended = take_snapshot(&world, &platform, &run).await;
-    let failure = ended.err();
+    let initialized = walk.task("Initialize", input, initialize::handle).await;
+    let run = match initialized {
+        Ok(run) => run,
+        Err(broken) => {
+            walk.enter("Refuse the run");
+            return Err(broken);
+        }
+    };
+    let mut failure = take_snapshot(&mut walk, &run).await.err();
+    walk.enter("Clean up");
     let told = failure
         .as_ref()
         .map(|broken| json!({ "error": broken.error, "cause": broken.cause }));
     let input = json!({ "run_id": run.run_id, "failure": told });
     let nested = start_cleanup(&world, &platform, Some(&arn), input);
-    let clean = world
+    let is_clean = world
         .until(|state| match state.executions[&nested].status {
             "RUNNING" => None,
             status => Some(status == "SUCCEEDED"),
         })
         .await;
+    if !is_clean {
+        walk.catch();
+        failure.get_or_insert_with(|| broken("CleanupIncomplete", "something is left"));
+    }
     match failure {
-        Some(failure) => Err(failure),
-        None if clean => Ok(()),
-        None => Err(broken("CleanupIncomplete", "something is left")),
+        Some(failure) => {
+            walk.enter("Run failed");
+            Err(failure)
+        }
+        None => {
+            walk.enter("Run ended");
+            Ok(())
+        }
     }
 }
 
-async fn take_snapshot(
-    world: &World,
-    platform: &Arc<Platform>,
-    run: &initialize::Output,
-) -> Result<(), Broken> {
+async fn take_snapshot(walk: &mut Walk<'_>, run: &initialize::Output) -> Result<(), Broken> {
     let run_id = &run.run_id;
-    let discovered = join_all(run.accounts.iter().map(|account| {
+    walk.enter("Discover the source buckets");
+    let discovered = run.accounts.iter().map(|account| {
+        let mut walk = walk.inside();
         let input = json!({ "run_id": run_id, "account_id": account });
-        world.invoke(
-            platform,
-            "discover-buckets",
-            input,
-            discover_buckets::handle,
-        )
-    }));
-    first_error(discovered.await)?;
-    // "Look up the Regions" reads the table itself.
+        async move {
+            let found = walk
+                .task("Discover buckets", input, discover_buckets::handle)
+                .await;
+            walk.enter(if found.is_ok() {
+                END
+            } else {
+                "Account not discovered"
+            });
+            found
+        }
+    });
+    first_error(join_all(discovered).await)?;
+    walk.enter("Look up the Regions");
     let regions = {
-        let state = world.state();
+        let state = walk.world.state();
         let item = &state.table.items[&(format!("run#{run_id}"), "run".to_owned())];
         let regions = item.get("regions").and_then(|regions| regions.as_ss().ok());
         regions.cloned().unwrap_or_default()
     };
-    let made = join_all(regions.iter().map(|region| async move {
-        for polls in 1..=20 {
-            let input = json!({ "run_id": run_id, "region": region });
-            let output = world
-                .invoke(
-                    platform,
-                    "create-destination",
-                    input,
-                    create_destination::handle,
-                )
-                .await?;
-            if output.state != DestinationState::InProgress {
-                return Ok(());
-            }
-            world.sleep(60.min(10 * polls)).await;
-        }
-        Err(broken("DestinationNotReady", region))
-    }));
-    first_error(made.await)?;
-    let configured = join_all(run.accounts.iter().map(|account| async move {
-        for _ in 0..100 {
-            let input = json!({ "run_id": run_id, "account_id": account });
-            let output = world
-                .invoke(
-                    platform,
-                    "configure-inventories",
-                    input,
-                    configure_inventories::handle,
-                )
-                .await?;
-            if output.finished {
-                return Ok(());
-            }
-        }
-        Err(broken("ConfigurationTooSlow", account.as_str()))
-    }));
-    first_error(configured.await)?;
-    wait(world, platform, run).await?;
+    walk.enter("Create the destinations");
+    // An inline map: the first item that fails ends it, while the tasks of others go on.
+    let made = regions.iter().map(|region| {
+        let input = json!({ "run_id": run_id, "region": region });
+        create(walk.inside(), input)
+    });
+    if let Err(broken) = try_join_all(made).await {
+        walk.catch();
+        return Err(broken);
+    }
+    walk.enter("Configure the source buckets");
+    let configured = run.accounts.iter().map(|account| {
+        let input = json!({ "run_id": run_id, "account_id": account });
+        configure(walk.inside(), input)
+    });
+    first_error(join_all(configured).await)?;
+    walk.enter("Wait for the inventory reports");
+    let waited = wait(walk, run).await;
+    walk.catch();
+    waited?;
     let input = json!({ "run_id": run_id });
-    world
-        .invoke(
-            platform,
-            "publish-snapshot",
-            input,
-            publish_snapshot::handle,
-        )
+    walk.task("Publish snapshot", input, publish_snapshot::handle)
         .await?;
-    crate::checks::after_publication(&mut world.state(), run_id.as_str());
+    crate::checks::after_publication(&mut walk.world.state(), run_id.as_str());
     let input = json!({ "run_id": run_id, "failure": null });
-    world
-        .invoke(platform, "send-summary", input, send_summary::handle)
+    walk.task("Send summary", input, send_summary::handle)
         .await?;
     Ok(())
 }
@@ -175,26 +176,74 @@ fn first_error<T>(answers: Vec<Result<T, Broken>>) -> Result<(), Broken> {
         .map_or(Ok(()), Err)
 }
 
+async fn create(mut walk: Walk<'_>, input: Value) -> Result<(), Broken> {
+    let most = walk.bound("Destination settled?", "polls");
+    let mut polls = 0;
+    let failure = loop {
+        let input = input.clone();
+        let output = walk
+            .task("Create destination", input, create_destination::handle)
+            .await;
+        polls += 1;
+        match output {
+            Ok(output) if output.state != DestinationState::InProgress => {
+                walk.enter("Destination settled");
+                return Ok(());
+            }
+            Ok(_) if polls >= most => break broken("DestinationNotReady", ""),
+            Ok(_) => {}
+            Err(broken) => break broken,
+        }
+        walk.wait("Wait for the destination stack", 60.min(10 * polls))
+            .await;
+    };
+    walk.enter("Destination not created");
+    Err(failure)
+}
+
+async fn configure(mut walk: Walk<'_>, input: Value) -> Result<(), Broken> {
+    let most = walk.bound("Every bucket configured?", "calls");
+    let mut calls = 0;
+    let failure = loop {
+        let input = input.clone();
+        let output = walk
+            .task(
+                "Configure inventories",
+                input,
+                configure_inventories::handle,
+            )
+            .await;
+        calls += 1;
+        match output {
+            Ok(output) if output.finished => {
+                walk.enter("Account configured");
+                return Ok(());
+            }
+            Ok(_) if calls < most => {}
+            Ok(_) => break broken("ConfigurationTooSlow", ""),
+            Err(broken) => break broken,
+        }
+    };
+    walk.enter("Account not configured");
+    Err(failure)
+}
+
 /// "Wait for the inventory reports": the branch that ends first ends both.
-async fn wait(
-    world: &World,
-    platform: &Arc<Platform>,
-    run: &initialize::Output,
-) -> Result<(), Broken> {
+async fn wait(walk: &Walk<'_>, run: &initialize::Output) -> Result<(), Broken> {
     {
-        let mut state = world.state();
+        let mut state = walk.world.state();
         let now = state.now;
         state.note(|| format!("run {} waits", run.run_id));
         let waiting = state.waits.entry(run.run_id.to_string()).or_default();
         waiting.began_at = Some(now);
     }
-    let callback = callback(world, platform, run).boxed_local();
-    let refresh = refresh(world, platform, run).boxed_local();
+    let callback = callback(walk.inside(), run).boxed_local();
+    let refresh = refresh(walk.inside(), run).boxed_local();
     let (ended, _, _) = select_all([callback, refresh]).await;
     let Err(over) = ended;
     if over.error == "WaitIsOver" {
         crate::checks::after_wait(
-            &mut world.state(),
+            &mut walk.world.state(),
             run.run_id.as_str(),
             run.status_refresh_seconds,
         );
@@ -203,28 +252,26 @@ async fn wait(
     Err(over)
 }
 
-async fn callback(
-    world: &World,
-    platform: &Arc<Platform>,
-    run: &initialize::Output,
-) -> Result<std::convert::Infallible, Broken> {
-    let mut retries = Retries::default();
+async fn callback(mut walk: Walk<'_>, run: &initialize::Output) -> Result<Infallible, Broken> {
+    let name = "Await inventories";
+    walk.enter(name);
+    let definition = Machine::Harvester.state(name);
+    let timeout = definition["TimeoutSeconds"]
+        .as_i64()
+        .expect("it is a number");
+    let mut retries = Retries::of(definition);
+    let world = walk.world;
     loop {
         let (token, until) = {
             let mut state = world.state();
             let token = format!("token-{}-{}", run.run_id, state.id());
             state.tokens.insert(token.clone(), Token::Waiting);
-            let until = state.now + 1_800;
+            let until = state.now + timeout;
             state.at(until, Event::Wake);
             (token, until)
         };
         let input = json!({ "run_id": run.run_id, "task_token": token });
-        let invocation = world.start(
-            platform,
-            "await-inventories",
-            &input,
-            await_inventories::handle,
-        );
+        let invocation = world.start(walk.platform, name, &input, await_inventories::handle);
         let ended = world
             .until(|state| {
                 if state.tokens[&token] == Token::Answered {
@@ -248,75 +295,95 @@ async fn callback(
             }
         }
         match ended {
-            Ok(()) => return Err(broken("WaitIsOver", "every bucket is settled")),
-            Err(over) if over.error == "States.Timeout" => world.sleep(1).await,
-            Err(over) if retries.allow(&over.error) => {
-                let pause = world.state().rng.i64(1..30);
-                world.sleep(pause).await;
+            Ok(()) => {
+                walk.enter("Every bucket is settled");
+                return Err(broken("WaitIsOver", "every bucket is settled"));
             }
-            Err(over) => return Err(over),
+            Err(over) if pause(world, &mut retries, &over).await => {}
+            Err(over) => {
+                walk.catch();
+                walk.enter("Callback failed");
+                return Err(over);
+            }
         }
     }
 }
 
-async fn refresh(
-    world: &World,
-    platform: &Arc<Platform>,
-    run: &initialize::Output,
-) -> Result<std::convert::Infallible, Broken> {
+async fn refresh(mut walk: Walk<'_>, run: &initialize::Output) -> Result<Infallible, Broken> {
+    let most = walk.bound("Anything more to await?", "calls");
     let mut cursor: Option<String> = None;
-    for calls in 0..1_200_i64 {
+    let mut calls: i64 = 0;
+    loop {
         if cursor.is_none() {
             let doubled = 10 * (1 << calls.min(10));
             let pause = i64::from(run.status_refresh_seconds).min(doubled);
-            world.sleep(pause.max(2 * calls)).await;
+            walk.wait("Wait for the next refresh", pause.max(2 * calls))
+                .await;
         }
         let input = json!({ "run_id": run.run_id, "cursor": cursor });
-        let looked = world
-            .invoke(
-                platform,
-                "refresh-statuses",
-                input,
-                refresh_statuses::handle,
-            )
-            .await?;
+        let looked = walk
+            .task("Refresh statuses", input, refresh_statuses::handle)
+            .await;
+        calls += 1;
+        let looked = match looked {
+            Ok(looked) => looked,
+            Err(broken) => {
+                walk.enter("Refresh failed");
+                return Err(broken);
+            }
+        };
+        if calls >= most {
+            walk.enter("Refreshed too often");
+            return Err(broken("RefreshedTooOften", ""));
+        }
         cursor = looked.cursor;
         if cursor.is_none() && (looked.settled || looked.deadline_passed) {
+            walk.enter("Nothing more to await");
             return Err(broken("WaitIsOver", "settled, or the deadline has passed"));
         }
     }
-    Err(broken("RefreshedTooOften", ""))
 }
 
 async fn cleanup(world: World, platform: Arc<Platform>, asked: Value) -> Result<(), Broken> {
-    let asked_run = asked.get("run_id").filter(|id| id.is_string()).cloned();
-    let asked_arn = asked
-        .get("execution_arn")
-        .filter(|arn| arn.is_string())
-        .cloned();
+    let mut walk = Walk::begin(&world, &platform, Machine::Cleanup, TOP);
+    let unclean = clean_all(&mut walk, &asked).await;
+    if unclean > 0 {
+        walk.enter("Something is left");
+        return Err(broken("CleanupIncomplete", &unclean.to_string()));
+    }
+    walk.enter("Clean");
+    Ok(())
+}
+
+/// Cleans the run that is asked for, or all; gives how much is not clean.
+async fn clean_all(walk: &mut Walk<'_>, asked: &Value) -> usize {
+    let text = |field: &str| asked.get(field).filter(|text| text.is_string()).cloned();
+    let (asked_run, asked_arn) = (text("run_id"), text("execution_arn"));
     let told = asked
         .get("failure")
         .filter(|failure| failure.is_object())
         .cloned();
+    let most = walk.bound("Another run?", "runs");
     let mut after = Value::Null;
     let mut unclean = 0;
-    for _ in 0..500 {
+    let mut runs = 0;
+    loop {
         let input = json!({ "run_id": asked_run, "execution_arn": asked_arn, "after": after });
-        let found = world
-            .invoke(&platform, "find-leftovers", input, find_leftovers::handle)
+        let found = walk
+            .task("Find leftovers", input, find_leftovers::handle)
             .await;
         let Ok(found) = found else {
-            unclean += 1;
-            break;
+            return unclean + 1;
         };
-        let Some(run_id) = &found.run_id else { break };
-        let left = clean(&world, &platform, &found).await;
+        let Some(run_id) = &found.run_id else {
+            return unclean;
+        };
+        runs += 1;
+        let left = clean(walk, &found).await;
         unclean += left;
         if left == 0 {
             let input = json!({ "run_id": run_id });
-            let closed = world
-                .invoke(&platform, "close-run", input, close_run::handle)
-                .await;
+            let closed = walk.task("Close run", input, close_run::handle).await;
             unclean += usize::from(closed.is_err());
         }
         if found.is_summary_due || told.is_some() {
@@ -326,103 +393,113 @@ async fn cleanup(world: World, platform: Arc<Platform>, asked: Value) -> Result<
             };
             let input = json!({ "run_id": run_id, "failure": failure });
             // A summary that is not sent leaves nothing behind.
-            let _ = world
-                .invoke(&platform, "send-summary", input, send_summary::handle)
-                .await;
+            let _ = walk.task("Send summary", input, send_summary::handle).await;
         }
         if asked_run.is_some() || asked_arn.is_some() {
-            break;
+            return unclean;
+        }
+        if runs >= most {
+            return unclean + 1;
         }
         after = json!(run_id);
     }
-    if unclean > 0 {
-        return Err(broken("CleanupIncomplete", &unclean.to_string()));
-    }
-    Ok(())
 }
 
 /// Accounts and Regions of which something may be left.
-async fn clean(world: &World, platform: &Arc<Platform>, found: &find_leftovers::Output) -> usize {
+async fn clean(walk: &mut Walk<'_>, found: &find_leftovers::Output) -> usize {
     let run_id = &found.run_id;
-    let accounts = join_all(found.accounts.iter().map(|account| async move {
-        for _ in 0..100 {
-            let input = json!({ "run_id": run_id, "account_id": account });
-            let removed = world
-                .invoke(
-                    platform,
-                    "remove-inventories",
-                    input,
-                    remove_inventories::handle,
-                )
-                .await;
-            match removed {
-                Ok(output) if output.finished => return true,
-                Ok(_) => {}
-                Err(_) => return false,
-            }
-        }
-        false
-    }))
-    .await;
-    let regions = join_all(found.regions.iter().map(|region| {
-        remove_destination(
-            world,
-            platform,
-            json!({ "run_id": run_id, "region": region }),
-        )
-    }))
-    .await;
+    walk.enter("Remove the inventory configurations");
+    let accounts = found.accounts.iter().map(|account| {
+        let input = json!({ "run_id": run_id, "account_id": account });
+        remove_configurations(walk.inside(), input)
+    });
+    let accounts = join_all(accounts).await;
+    walk.enter("Remove the destinations");
+    let regions = found.regions.iter().map(|region| {
+        let input = json!({ "run_id": run_id, "region": region });
+        remove_destination(walk.inside(), input)
+    });
+    let regions = join_all(regions).await;
     accounts
         .into_iter()
         .chain(regions)
-        .filter(|clean| !clean)
+        .filter(|is_clean| !is_clean)
         .count()
 }
 
-async fn remove_destination(world: &World, platform: &Arc<Platform>, input: Value) -> bool {
+async fn remove_configurations(mut walk: Walk<'_>, input: Value) -> bool {
+    let most = walk.bound("Every configuration removed?", "calls");
+    let mut calls = 0;
+    loop {
+        let input = input.clone();
+        let removed = walk
+            .task("Remove inventories", input, remove_inventories::handle)
+            .await;
+        calls += 1;
+        match removed {
+            Ok(output) if output.finished => {
+                walk.enter("Configurations removed");
+                return true;
+            }
+            Ok(_) if calls < most => {}
+            _ => {
+                walk.enter("Configurations left");
+                return false;
+            }
+        }
+    }
+}
+
+async fn remove_destination(mut walk: Walk<'_>, input: Value) -> bool {
+    let is_removed = empty_and_delete(&mut walk, input).await;
+    walk.enter(if is_removed {
+        "Destination removed"
+    } else {
+        "Destination left"
+    });
+    is_removed
+}
+
+async fn empty_and_delete(walk: &mut Walk<'_>, input: Value) -> bool {
+    let most = walk.bound("Destination empty?", "calls");
+    let most_deleted = walk.bound("Destination deleted?", "calls");
+    let most_failures = walk.bound("Destination deleted?", "failures");
     let (mut calls, mut failures) = (0, 0);
     let mut is_to_be_emptied = true;
     loop {
         if is_to_be_emptied {
-            let emptied = world
-                .invoke(
-                    platform,
-                    "empty-destination",
-                    input.clone(),
-                    empty_destination::handle,
-                )
+            let input = input.clone();
+            let emptied = walk
+                .task("Empty destination", input, empty_destination::handle)
                 .await;
             calls += 1;
             match emptied {
                 Ok(output) if output.finished => {}
-                Ok(_) if calls < 60 => continue,
+                Ok(_) if calls < most => continue,
                 _ => return false,
             }
         }
-        let deleted = world
-            .invoke(
-                platform,
-                "delete-destination",
-                input.clone(),
-                delete_destination::handle,
-            )
+        let input = input.clone();
+        let deleted = walk
+            .task("Delete destination", input, delete_destination::handle)
             .await;
         calls += 1;
         let Ok(state) = deleted else { return false };
         if state == delete_destination::Output::Deleted {
             return true;
         }
-        if calls >= 60 {
+        failures += i64::from(state == delete_destination::Output::Failed);
+        if calls >= most_deleted {
             return false;
         }
         is_to_be_emptied = state == delete_destination::Output::NotEmpty;
         if is_to_be_emptied {
             continue;
         }
-        failures += u32::from(state == delete_destination::Output::Failed);
-        if failures >= 4 {
+        if failures >= most_failures {
             return false;
         }
-        world.sleep(60.min(5 * calls)).await;
+        walk.wait("Wait for the stack to go", 60.min(5 * calls))
+            .await;
     }
 }

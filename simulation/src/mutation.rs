@@ -1,5 +1,5 @@
-//! Deliberate faults of the protocol. Each is done to the requests of the run table on their way, as
-//! if its source said so; the simulation has to find every one.
+//! Deliberate faults of the protocol. Each is done to the requests of the run table on their way, one
+//! to those of S3, as if its source said so; the simulation has to find every one.
 
 use real_dynamodb::types::AttributeValue;
 
@@ -24,6 +24,8 @@ pub enum Mutation {
     BucketsAreBegunTwice,
     /// A bucket takes every report that comes.
     EveryReportIsTaken,
+    /// A report is told by the key of its manifest, not by its content.
+    ReportsAreToldByTheirKey,
     /// A repeated claim of a report sets the count of its files anew.
     PendingStartsAgain,
     /// Files are recorded after their messages were sent.
@@ -35,13 +37,17 @@ pub enum Mutation {
     /// The run is read as it was before the last writes: the token is looked for before the counter
     /// changes.
     RunsAreReadBeforeTheyChange,
+    /// That a message about a bucket was given up is not recorded.
+    DeadLettersAreNotTold,
+    /// A letter that is kept again replaces the one that is there.
+    LettersAreKeptAnew,
     /// The counter of the run does not follow the buckets.
     CounterIsForgotten,
 }
 
 impl Mutation {
     /// All of them.
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 17] = [
         Self::FilesAreCountedAgain,
         Self::LastFileIsOneOfMany,
         Self::FirstFileIsTheLast,
@@ -50,11 +56,14 @@ impl Mutation {
         Self::EndsAreNotFinal,
         Self::BucketsAreBegunTwice,
         Self::EveryReportIsTaken,
+        Self::ReportsAreToldByTheirKey,
         Self::PendingStartsAgain,
         Self::FilesAreRecordedAfterTheirMessages,
         Self::FilesAreRecordedAnew,
         Self::TokenIsStoredAfterTheLook,
         Self::RunsAreReadBeforeTheyChange,
+        Self::DeadLettersAreNotTold,
+        Self::LettersAreKeptAnew,
         Self::CounterIsForgotten,
     ];
 
@@ -95,6 +104,9 @@ impl Mutation {
                     " AND (attribute_not_exists(report) OR (report = :report AND report_md5 = :md5))",
                 );
             }
+            Self::ReportsAreToldByTheirKey => {
+                drop_condition(write, " AND report_md5 = :md5");
+            }
             Self::PendingStartsAgain => {
                 write.update = write
                     .update
@@ -102,6 +114,9 @@ impl Mutation {
             }
             Self::FilesAreRecordedAnew if sort.starts_with("file#") && write.item.is_some() => {
                 write.condition = None;
+            }
+            Self::DeadLettersAreNotTold if write.update.contains("dead_letter") => {
+                "REMOVE nothing".clone_into(&mut write.update);
             }
             Self::CounterIsForgotten if sort == "run" => {
                 write.update = write

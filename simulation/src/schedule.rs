@@ -1,7 +1,8 @@
 //! One schedule: an estate, one run or two, and what the seed has happen in which order.
 
 use std::any::Any;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ops::Range;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -9,24 +10,19 @@ use futures::future::LocalBoxFuture;
 use real_shared::error::TaskError;
 use real_shared::ids::{AccountId, BucketName, DeploymentName};
 use real_shared::settings::Settings;
-use serde_json::{Value, json};
+use serde_json::json;
 
+use crate::estate::{CONSOLIDATED, DEPLOYMENT, HOST, estate};
 use crate::mutation::Mutation;
+use crate::queues::{self, FILES, NOTIFICATIONS, Replay};
+use crate::samples::Sample;
 use crate::services::Clients;
-use crate::tasks::queue::{SqsBatchResponse, SqsEvent, SqsMessage};
-use crate::tasks::{inventory_file_consolidator, inventory_object_processor};
-use crate::world::{
-    Broken, Chaos, Event, FILES, Fate, Figures, Message, NOTIFICATIONS, Source, Start, State,
-    World, poll,
-};
+use crate::services::destination_stack::{stack_deleted, stack_made};
+use crate::tasks::queue::{SqsBatchResponse, SqsEvent};
+use crate::tasks::{dead_letter_keeper, inventory_file_consolidator, inventory_object_processor};
+use crate::world::{Broken, Chaos, Event, Fate, Figures, Source, Start, State, World, poll};
 use crate::{Platform, checks, inventory, machines};
 
-pub(crate) const REGIONS: [&str; 2] = ["us-east-1", "eu-west-1"];
-pub(crate) const HOST: &str = "999999999999";
-pub(crate) const DEPLOYMENT: &str = "insights";
-pub(crate) const CONSOLIDATED: &str = "insights-999999999999-us-east-1-consolidated";
-const EARLIER: &str = "earlier-reports";
-const ACCOUNTS: [&str; 2] = ["111111111111", "222222222222"];
 /// After so many steps a schedule counts as one that does not end.
 const STEPS: u32 = 60_000;
 /// Seconds a function may run.
@@ -41,19 +37,50 @@ pub struct Simulated {
     pub violations: Vec<String>,
     /// What happened, if it was asked for.
     pub trace: Vec<String>,
+    /// The steps that the machines took.
+    pub steps: BTreeSet<machines::Step>,
 }
 
 /// Runs the schedule of a seed.
 pub fn simulate(seed: u64, mutation: Option<Mutation>, with_trace: bool) -> Simulated {
-    let world = World::new(State {
+    let mut state = run(State {
         rng: fastrand::Rng::with_seed(seed),
         mutation,
         trace: with_trace.then(Vec::new),
         ..State::default()
     });
+    state.figures.schedules = 1;
+    Simulated {
+        figures: state.figures,
+        violations: state.violations,
+        trace: state.trace.unwrap_or_default(),
+        steps: state.steps,
+    }
+}
+
+/// A sample of every kind of write that is sent to the run table in the schedules of some seeds.
+pub fn run_table_samples(seeds: Range<u64>) -> Vec<Sample> {
+    let mut samples = Some(BTreeMap::new());
+    for seed in seeds {
+        let state = run(State {
+            rng: fastrand::Rng::with_seed(seed),
+            samples,
+            ..State::default()
+        });
+        samples = state.samples;
+    }
+    samples
+        .into_iter()
+        .flatten()
+        .map(|(_, sample)| sample)
+        .collect()
+}
+
+fn run(state: State) -> State {
+    let world = World::new(state);
     // What a broken protocol makes of a record may be too much for the code that reads it.
     let panicked = catch_unwind(AssertUnwindSafe(|| Simulation::new(&world).run())).err();
-    let mut state = world.state();
+    let mut state = std::mem::take(&mut *world.state());
     if let Some(panic) = panicked {
         let what = panic
             .downcast_ref::<String>()
@@ -62,12 +89,7 @@ pub fn simulate(seed: u64, mutation: Option<Mutation>, with_trace: bool) -> Simu
             .unwrap_or_default();
         state.violated(format!("panicked: {what}"));
     }
-    state.figures.schedules = 1;
-    Simulated {
-        figures: state.figures,
-        violations: std::mem::take(&mut state.violations),
-        trace: state.trace.take().unwrap_or_default(),
-    }
+    state
 }
 
 /// A task that runs.
@@ -162,6 +184,7 @@ impl Simulation {
                 }
             }
             state.chaos = Chaos::default();
+            state.refusal = None;
             state.table.settle();
         }
         let input = json!({ "manual_cleanup": true });
@@ -181,6 +204,26 @@ impl Simulation {
             if !left.is_empty() {
                 state.violated(format!("Cleanup left {left:?} of run {}", run.run_id));
             }
+        }
+        drop(state);
+        self.replay_what_is_over();
+    }
+
+    /// Somebody replays everything, and every run is over.
+    fn replay_what_is_over(&mut self) {
+        let before = {
+            let mut state = self.world.state();
+            if state.dead.bodies.is_empty() {
+                return;
+            }
+            let before = checks::kept(&state);
+            queues::replay(&mut state, Replay::All);
+            before
+        };
+        self.play_until(i64::MAX);
+        let mut state = self.world.state();
+        if checks::kept(&state) != before {
+            state.violated("a replay changed a run that is over".to_owned());
         }
     }
 
@@ -287,16 +330,17 @@ impl Simulation {
         });
         state.ended(id);
         if let (Some((queue, ids)), Ok(output)) = (&messages, &answer) {
-            let response: &SqsBatchResponse =
-                output.downcast_ref().expect("both functions answer so");
-            let failed = |id: u64| {
+            let response: &SqsBatchResponse = output
+                .downcast_ref()
+                .expect("all functions of queues answer so");
+            let failed = |id: &u64| {
                 let failures = response.batch_item_failures.iter();
                 failures
                     .map(|failure| &failure.item_identifier)
                     .any(|failed| *failed == id.to_string())
             };
-            let messages = state.queues.entry(queue).or_default();
-            messages.retain(|message| !ids.contains(&message.id) || failed(message.id));
+            let done: Vec<u64> = ids.iter().copied().filter(|id| !failed(id)).collect();
+            queues::acknowledge(&mut state, queue, &done);
         }
         if let Some(invocation) = invocation {
             state.answers.insert(invocation, answer);
@@ -443,25 +487,7 @@ impl Simulation {
             .filter(|(of, id)| *of == queue && *id != first);
         let mut ids: Vec<u64> = others.map(|(_, id)| *id).take(more).collect();
         ids.push(first);
-        let again_at = state.now + if queue == FILES { 5_400 } else { 1_800 };
-        let mut records = Vec::new();
-        let mut dead = 0;
-        let messages = state.queues.get_mut(queue).expect("it has messages");
-        messages.retain_mut(|message| {
-            if !ids.contains(&message.id) {
-                return true;
-            }
-            message.receives += 1;
-            message.visible_at = again_at;
-            if message.receives > 20 {
-                dead += 1;
-                return false;
-            }
-            records.push(record(message));
-            true
-        });
-        state.figures.dead_letters += dead;
-        state.at(again_at, Event::Wake);
+        let records = queues::receive(&mut state, queue, &ids);
         if records.is_empty() {
             return;
         }
@@ -469,12 +495,19 @@ impl Simulation {
         drop(state);
         let platform = Arc::clone(&self.platform);
         let event = SqsEvent { records };
-        let (name, future): (_, LocalBoxFuture<'static, _>) = if queue == FILES {
-            let work = inventory_file_consolidator::handle(platform, event);
-            ("inventory-file-consolidator", boxed(work))
-        } else {
-            let work = inventory_object_processor::handle(platform, event);
-            ("inventory-object-processor", boxed(work))
+        let (name, future) = match queue {
+            FILES => (
+                "inventory-file-consolidator",
+                boxed(inventory_file_consolidator::handle(platform, event)),
+            ),
+            NOTIFICATIONS => (
+                "inventory-object-processor",
+                boxed(inventory_object_processor::handle(platform, event)),
+            ),
+            _ => (
+                "dead-letter-keeper",
+                boxed(dead_letter_keeper::handle(platform, event)),
+            ),
         };
         self.begin(Start {
             invocation,
@@ -552,6 +585,12 @@ impl Simulation {
                 drop(state);
                 machines::start_cleanup(&self.world, &self.platform, None, input);
             }
+            Event::Kill(often) => state.chaos.killed = often,
+            Event::Replay(which) => queues::replay(&mut state, which),
+            Event::Mend => {
+                state.note(|| "the permission is given".to_owned());
+                state.refusal = None;
+            }
         }
     }
 
@@ -594,20 +633,6 @@ fn boxed(
     Box::pin(async move { Ok(Box::new(work.await?) as Box<dyn Any>) })
 }
 
-fn record(message: &Message) -> SqsMessage {
-    SqsMessage {
-        message_id: message.id.to_string(),
-        receipt_handle: message.id.to_string(),
-        body: message.body.to_string(),
-        attributes: BTreeMap::from([(
-            "ApproximateReceiveCount".to_owned(),
-            message.receives.to_string(),
-        )]),
-        event_source_arn: String::new(),
-        message_attributes: BTreeMap::new(),
-    }
-}
-
 /// Whether a run is over whose tasks may be under way.
 fn is_over(state: &State) -> bool {
     let mut runs = state.table.items.iter().filter(|((_, sk), _)| sk == "run");
@@ -617,139 +642,5 @@ fn is_over(state: &State) -> bool {
 fn change(state: &mut State, bucket: &str, change: impl FnOnce(&mut Source)) {
     if let Some(source) = state.sources.get_mut(bucket) {
         change(source);
-    }
-}
-
-fn stack_made(state: &mut State, region: String, name: String, generation: u64) {
-    let fails = state.failing_regions.contains(&region);
-    let Some(stack) = state.stacks.get_mut(&(region, name)) else {
-        return;
-    };
-    if stack.generation != generation || stack.status != "CREATE_IN_PROGRESS" {
-        return;
-    }
-    if fails {
-        stack.status = "ROLLBACK_COMPLETE";
-        return;
-    }
-    stack.status = "CREATE_COMPLETE";
-    let bucket = stack.bucket.clone();
-    state.buckets.insert(bucket);
-}
-
-fn stack_deleted(state: &mut State, region: String, name: String, generation: u64) {
-    let key = (region, name);
-    let Some(stack) = state.stacks.get(&key) else {
-        return;
-    };
-    if stack.generation != generation || stack.status != "DELETE_IN_PROGRESS" {
-        return;
-    }
-    let bucket = stack.bucket.clone();
-    let holds_something = state.objects.keys().any(|(of, _)| *of == bucket);
-    if holds_something {
-        state.note(|| format!("{bucket} holds something and is not deleted"));
-        if let Some(stack) = state.stacks.get_mut(&key) {
-            stack.status = "DELETE_FAILED";
-        }
-        return;
-    }
-    state.note(|| format!("stack of {bucket} is deleted"));
-    state.buckets.remove(&bucket);
-    state.stacks.remove(&key);
-}
-
-/// Makes the estate and what will happen to it; gives the inputs of the runs, with their start.
-fn estate(state: &mut State) -> Vec<(i64, Value)> {
-    state.buckets.insert(CONSOLIDATED.to_owned());
-    state.buckets.insert(EARLIER.to_owned());
-    state.chaos = chaos(&mut state.rng);
-    let mut existing = Vec::new();
-    let count = state.rng.usize(1..=4);
-    for number in 0..count {
-        let name = format!("bucket-{number}");
-        let is_unlistable = state.rng.u32(0..20) == 0;
-        let source = Source {
-            account: ACCOUNTS[state.rng.usize(0..2)].to_owned(),
-            region: REGIONS[state.rng.usize(0..2)].to_owned(),
-            exists: true,
-            is_empty: state.rng.u32(0..12) == 0,
-            open: true,
-            listable: !is_unlistable,
-            configurable: state.rng.u32(0..15) > 0,
-        };
-        state.sources.insert(name.clone(), source);
-        if state.rng.u32(0..12) == 0 {
-            let manifest = inventory::existing(state, &name, EARLIER);
-            existing.push(json!({ "bucket": name, "manifest": manifest }));
-        }
-        if state.rng.u32(0..6) == 0 {
-            let time = state.rng.i64(60..12_000);
-            let event = match state.rng.u32(0..4) {
-                0 => Event::Vanish(name),
-                1 => Event::Close(name),
-                2 => Event::Empty(name),
-                _ => Event::RemoveConfiguration(name),
-            };
-            state.at(time, event);
-        }
-    }
-    if state.rng.u32(0..15) == 0 {
-        let region = REGIONS[state.rng.usize(0..2)].to_owned();
-        state.failing_regions.insert(region);
-    }
-    if state.rng.u32(0..10) == 0 {
-        let time = state.rng.i64(60..15_000);
-        state.at(time, Event::CleanUp(json!({ "manual_cleanup": true })));
-    }
-    let runs = if state.rng.u32(0..5) == 0 { 2 } else { 1 };
-    let mut inputs = Vec::new();
-    let mut start = 0;
-    for number in 0..runs {
-        if state.rng.u32(0..4) == 0 {
-            // Soon or late: in the first states, while it waits, or while it ends.
-            let longest = [400, 4_000, 20_000][state.rng.usize(0..3)];
-            let time = start + state.rng.i64(1..longest);
-            let arn = format!("harvester:{number}");
-            let with_nested = state.rng.bool();
-            state.at(time, Event::Stop { arn, with_nested });
-        }
-        inputs.push((
-            start,
-            json!({
-                "run_id": format!("run{number}"),
-                "accounts": ACCOUNTS.iter().map(|id| json!({ "id": id })).collect::<Vec<_>>(),
-                "athena_table_name": format!("snapshot{number}"),
-                "sender_email_address": "sender@example.com",
-                "recipient_email_addresses": ["recipient@example.com"],
-                "existing_inventories": existing,
-                "inventory_timeout_minutes": state.rng.i64(60..300),
-                "status_refresh_minutes": state.rng.i64(15..120),
-            }),
-        ));
-        start += state.rng.i64(0..9_000);
-    }
-    inputs
-}
-
-/// From a calm day to a bad one.
-fn chaos(rng: &mut fastrand::Rng) -> Chaos {
-    let some = |rng: &mut fastrand::Rng, most: u32| if rng.bool() { rng.u32(0..most) } else { 0 };
-    if rng.u32(0..5) == 0 {
-        return Chaos {
-            slip: 200,
-            ..Chaos::default()
-        };
-    }
-    Chaos {
-        throttled: some(rng, 300),
-        answer_lost: some(rng, 100),
-        repeated: some(rng, 200),
-        killed: some(rng, 200),
-        orphaned: some(rng, 100),
-        stalled: some(rng, 300),
-        duplicated: some(rng, 5_000),
-        lost: some(rng, 1_000),
-        slip: some(rng, 500),
     }
 }

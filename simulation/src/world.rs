@@ -19,12 +19,15 @@ use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::dynamodb::{Table, Write};
-use crate::inventory::{Configuration, Deliveries};
+use crate::inventory::{Configuration, Report};
+use crate::machines::Step;
 use crate::mutation::Mutation;
+use crate::queues::{Dead, Message, Replay};
+use crate::samples::Samples;
 use crate::{Platform, checks};
 
 /// When a schedule begins.
-const START: i64 = 1_772_323_200;
+pub(crate) const START: i64 = 1_772_323_200;
 
 /// What becomes of a request.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -82,6 +85,10 @@ pub struct Figures {
     pub lost: u64,
     /// Messages given up after 20 receives.
     pub dead_letters: u64,
+    /// Dead letters sent once more.
+    pub replays: u64,
+    /// Reports that took the place of another one, under the same keys.
+    pub same_keys: u64,
     /// Executions stopped from outside.
     pub stopped: u64,
     /// Buckets that became `done`.
@@ -106,6 +113,8 @@ impl Figures {
         self.duplicates += other.duplicates;
         self.lost += other.lost;
         self.dead_letters += other.dead_letters;
+        self.replays += other.replays;
+        self.same_keys += other.same_keys;
         self.stopped += other.stopped;
         self.done += other.done;
         self.complete += other.complete;
@@ -139,18 +148,13 @@ pub(crate) struct Stack {
     pub(crate) generation: u64,
 }
 
-/// A message in a queue.
+/// A permission that is missing for a while: requests of an operation, about what begins with a text.
 #[derive(Debug, Clone)]
-pub(crate) struct Message {
-    pub(crate) id: u64,
-    pub(crate) body: Rc<str>,
-    pub(crate) receives: u32,
-    pub(crate) visible_at: i64,
+pub(crate) struct Refusal {
+    pub(crate) operation: &'static str,
+    pub(crate) about: String,
+    pub(crate) from: i64,
 }
-
-/// The two queues, by their URL.
-pub(crate) const NOTIFICATIONS: &str = "notifications";
-pub(crate) const FILES: &str = "files";
 
 /// A task token.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -197,6 +201,12 @@ pub(crate) enum Event {
         with_nested: bool,
     },
     CleanUp(Value),
+    /// From now on so many functions are killed, in 10,000 requests.
+    Kill(u32),
+    /// Somebody replays dead letters.
+    Replay(Replay),
+    /// A policy that refused something is mended.
+    Mend,
 }
 
 /// A request that waits for its turn.
@@ -265,10 +275,12 @@ pub(crate) struct State {
     pub(crate) buckets: BTreeSet<String>,
     pub(crate) sources: BTreeMap<String, Source>,
     pub(crate) configurations: BTreeMap<(String, String), Configuration>,
-    pub(crate) deliveries: Deliveries,
+    pub(crate) reports: Vec<Report>,
     pub(crate) stacks: BTreeMap<(String, String), Stack>,
     pub(crate) failing_regions: BTreeSet<String>,
     pub(crate) queues: BTreeMap<&'static str, Vec<Message>>,
+    pub(crate) dead: Dead,
+    pub(crate) refusal: Option<Refusal>,
     pub(crate) tokens: BTreeMap<String, Token>,
     pub(crate) executions: BTreeMap<String, Execution>,
     pub(crate) databases: BTreeSet<String>,
@@ -277,6 +289,10 @@ pub(crate) struct State {
     pub(crate) waits: BTreeMap<String, Waiting>,
     /// Buckets that the snapshots of runs were published with.
     pub(crate) published: BTreeMap<String, BTreeSet<String>>,
+    /// What was written, if that is asked for.
+    pub(crate) samples: Option<Samples>,
+    /// What the machines did, step by step.
+    pub(crate) steps: BTreeSet<Step>,
     /// Runs for which a task was killed or gave up after the run was over: what it had begun then,
     /// only the next Cleanup can know.
     pub(crate) broken_after_end: bool,
@@ -316,33 +332,6 @@ impl State {
         self.violations.push(what);
     }
 
-    pub(crate) fn send(&mut self, queue: &'static str, body: &str) {
-        let body: Rc<str> = body.into();
-        let copies = if self.happens(self.chaos.duplicated) {
-            self.figures.duplicates += 1;
-            2
-        } else {
-            1
-        };
-        for _ in 0..copies {
-            let id = self.id();
-            let delay = if self.rng.u32(0..4) == 0 {
-                self.rng.i64(0..300)
-            } else {
-                0
-            };
-            let visible_at = self.now + delay;
-            self.at(visible_at, Event::Wake);
-            let body = Rc::clone(&body);
-            self.queues.entry(queue).or_default().push(Message {
-                id,
-                body,
-                receives: 0,
-                visible_at,
-            });
-        }
-    }
-
     /// An object appears in a bucket, if that is there. S3 tells of those in destinations.
     pub(crate) fn put_object(&mut self, bucket: &str, key: &str, body: Bytes) -> bool {
         if !self.buckets.contains(bucket) {
@@ -351,6 +340,16 @@ impl State {
         self.objects
             .insert((bucket.to_owned(), key.to_owned()), body);
         true
+    }
+
+    /// Whether a request is refused.
+    pub(crate) fn refuses(&self, operation: &str, subject: impl Fn() -> String) -> bool {
+        let refusal = self.refusal.as_ref();
+        refusal.is_some_and(|refusal| {
+            refusal.operation == operation
+                && self.now >= refusal.from
+                && subject().starts_with(&refusal.about)
+        })
     }
 
     /// Gives a request its turn.
@@ -449,8 +448,8 @@ impl World {
         subject: impl Fn() -> String,
         mut act: impl FnMut(&mut State) -> Result<T, AwsError>,
     ) -> Result<T, AwsError> {
-        let fate = self.turn(operation, subject).await;
-        let passing = |code: &str, class| {
+        let fate = self.turn(operation, &subject).await;
+        let failed = |code: &str, class| {
             Err(AwsError {
                 operation: operation.to_owned(),
                 code: code.to_owned(),
@@ -459,9 +458,12 @@ impl World {
             })
         };
         if fate == Fate::Throttled {
-            return passing("SlowDown", Class::Throttled);
+            return failed("SlowDown", Class::Throttled);
         }
         let mut state = self.state();
+        if state.refuses(operation, &subject) {
+            return failed("AccessDenied", Class::Refused);
+        }
         let mut answer = act(&mut state);
         if fate == Fate::Repeated {
             answer = act(&mut state);
@@ -471,7 +473,7 @@ impl World {
             state.note(|| format!("  {code}"));
         }
         if fate == Fate::AnswerLost {
-            return passing("InternalError", Class::Unavailable);
+            return failed("InternalError", Class::Unavailable);
         }
         answer
     }
@@ -526,82 +528,6 @@ impl World {
             messages: None,
         });
         invocation
-    }
-
-    /// Has a task done as the machines do it: with their retries.
-    pub(crate) async fn invoke<I, O, H, F>(
-        &self,
-        platform: &Arc<Platform>,
-        name: &'static str,
-        input: Value,
-        handle: H,
-    ) -> Result<O, Broken>
-    where
-        I: DeserializeOwned + 'static,
-        O: 'static,
-        H: Fn(Arc<Platform>, I) -> F + Copy + 'static,
-        F: Future<Output = Result<O, TaskError>> + 'static,
-    {
-        let mut retries = Retries::default();
-        loop {
-            let invocation = self.start(platform, name, &input, handle);
-            let answer = self.until(|state| state.answers.remove(&invocation)).await;
-            match answer {
-                Ok(output) => {
-                    self.state().open_invocations.remove(&invocation);
-                    return Ok(*output.downcast().expect("it is the output of the task"));
-                }
-                Err(broken) => {
-                    let goes_on = retries.allow(&broken.error);
-                    if goes_on {
-                        let pause = self.state().rng.i64(1..30);
-                        self.sleep(pause).await;
-                    }
-                    self.state().open_invocations.remove(&invocation);
-                    if !goes_on {
-                        return Err(broken);
-                    }
-                }
-            }
-        }
-    }
-}
-
-/// What is left of the retries of a state.
-#[derive(Debug, Clone, Copy)]
-pub(crate) struct Retries {
-    passing: u32,
-    crashed: u32,
-    conflict: u32,
-    refused: u32,
-}
-
-impl Default for Retries {
-    fn default() -> Self {
-        Self {
-            passing: 8,
-            crashed: 2,
-            conflict: 5,
-            refused: 4,
-        }
-    }
-}
-
-impl Retries {
-    /// Whether an error is tried again.
-    pub(crate) fn allow(&mut self, error: &str) -> bool {
-        let left = match error {
-            "Throttled" | "Unavailable" | "Lambda.SdkClientException" => &mut self.passing,
-            "Lambda.Unknown" => &mut self.crashed,
-            "Conflict" => &mut self.conflict,
-            "AccessDenied" => &mut self.refused,
-            _ => return false,
-        };
-        *left = match left.checked_sub(1) {
-            Some(left) => left,
-            None => return false,
-        };
-        true
     }
 }
 

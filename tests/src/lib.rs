@@ -17,7 +17,7 @@ pub use checks::{
     objects_under, query, rows_in_table, snapshot_of, unfinished_uploads,
 };
 pub use fault_runs::{FaultRun, check_fault_runs, fault_plan, fault_run, fault_table};
-pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, test};
+pub use platform::{DEPLOYMENT, EXISTING_REPORTS, EXTERNAL_ID, Ended, Platform, repository, test};
 pub use queue::{FileQueue, NotificationQueue};
 pub use reports::{MadeReport, ReportsBucket};
 pub use sample_runs::{HOSTILE, HOSTILE_MARK, SampleRun};

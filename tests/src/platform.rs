@@ -335,7 +335,7 @@ impl Ended {
 }
 
 /// The root of the repository.
-fn repository() -> PathBuf {
+pub fn repository() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR"))
         .parent()
         .expect("the crate is in a folder")

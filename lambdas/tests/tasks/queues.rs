@@ -977,6 +977,22 @@ async fn a_repeat_deletes_the_rows_that_an_attempt_left_which_was_killed_before_
 }
 
 #[tokio::test]
+async fn a_file_that_existed_before_a_run_that_is_over_is_not_counted() {
+    let mut bucket = with_files(2);
+    bucket.existing_report = existing("photos").existing_report;
+    let script = vec![
+        ("GetItem file#photos#smoke-test", item(&file(&report()))),
+        (BUCKET, item(&bucket)),
+        ("GetItem run", item(&frozen_run())),
+        ("GetItem run", item(&frozen_run())),
+        (BUCKET, item(&bucket)),
+        (DELETE_ROWS, deleted()),
+    ];
+    let (_, response) = consolidate_one(script).await;
+    assert!(returned(&response).is_empty());
+}
+
+#[tokio::test]
 async fn a_count_that_meets_another_is_tried_again() {
     let mut script = consolidator_script();
     script.insert(6, (COUNT_ONE, cancelled(&["None", "TransactionConflict"])));

@@ -30,6 +30,8 @@ mod predecessor_input;
 mod report_formats;
 /// What other systems, logs and metrics tell of the end of runs.
 mod run_ended;
+/// What the simulation of the run table makes of writes, compared.
+mod run_table;
 /// What does not grow with the estate.
 mod scale;
 /// Smoke runs.
