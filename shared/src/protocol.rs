@@ -314,7 +314,11 @@ pub fn usable_destination(destination: Option<&Destination>) -> Result<&Destinat
                 reason.code, reason.message
             ),
         )),
-        _ => Err(Reason::new(
+        Some(Destination { region, .. }) => Err(Reason::new(
+            "DestinationNotCreated",
+            format!("the inventory destination in {region} was not ready in time"),
+        )),
+        None => Err(Reason::new(
             "DestinationNotCreated",
             "there is no inventory destination in the bucket's Region",
         )),

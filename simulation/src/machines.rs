@@ -14,7 +14,7 @@ use crate::tasks::{
     discover_buckets, empty_destination, find_leftovers, initialize, publish_snapshot,
     refresh_statuses, remove_inventories, send_summary,
 };
-use crate::world::{Broken, Event, Execution, Retries, Token, World};
+use crate::world::{Broken, Event, Execution, Retries, Token, World, is_passing};
 
 /// Starts an execution of the Harvester.
 pub(crate) fn start_harvester(world: &World, platform: &Arc<Platform>, arn: &str, input: Value) {
@@ -72,10 +72,7 @@ async fn harvester(
         .await?;
     let ended = take_snapshot(&world, &platform, &run).await;
     let failure = ended.err();
-    let told = failure
-        .as_ref()
-        .map(|broken| json!({ "error": broken.error, "cause": broken.cause }));
-    let input = json!({ "run_id": run.run_id, "failure": told });
+    let input = json!({ "run_id": run.run_id, "failure": failure.as_ref().map(told) });
     let nested = start_cleanup(&world, &platform, Some(&arn), input);
     let clean = world
         .until(|state| match state.executions[&nested].status {
@@ -96,14 +93,16 @@ async fn take_snapshot(
     run: &initialize::Output,
 ) -> Result<(), Broken> {
     let run_id = &run.run_id;
-    let discovered = join_all(run.accounts.iter().map(|account| {
-        let input = json!({ "run_id": run_id, "account_id": account });
-        world.invoke(
-            platform,
-            "discover-buckets",
-            input,
-            discover_buckets::handle,
-        )
+    let discovered = join_all(run.accounts.iter().map(|account| async move {
+        let discover = |failure: Value| {
+            let input = json!({ "run_id": run_id, "account_id": account, "failure": failure });
+            let handle = discover_buckets::handle;
+            world.invoke(platform, "discover-buckets", input, handle)
+        };
+        match discover(Value::Null).await {
+            Err(given_up) if is_passing(&given_up.error) => discover(told(&given_up)).await,
+            answer => answer,
+        }
     }));
     first_error(discovered.await)?;
     // "Look up the Regions" reads the table itself.
@@ -116,38 +115,41 @@ async fn take_snapshot(
     let made = join_all(regions.iter().map(|region| async move {
         for polls in 1..=20 {
             let input = json!({ "run_id": run_id, "region": region });
-            let output = world
-                .invoke(
-                    platform,
-                    "create-destination",
-                    input,
-                    create_destination::handle,
-                )
-                .await?;
-            if output.state != DestinationState::InProgress {
-                return Ok(());
+            let handle = create_destination::handle;
+            match world
+                .invoke(platform, "create-destination", input, handle)
+                .await
+            {
+                // The buckets of the Region are not covered.
+                Err(given_up) if is_passing(&given_up.error) => return Ok(()),
+                Err(error) => return Err(error),
+                Ok(output) if output.state != DestinationState::InProgress => return Ok(()),
+                Ok(_) => {}
             }
             world.sleep(60.min(10 * polls)).await;
         }
-        Err(broken("DestinationNotReady", region))
+        Ok(())
     }));
     first_error(made.await)?;
     let configured = join_all(run.accounts.iter().map(|account| async move {
+        let configure = |failure: Value| {
+            let input = json!({ "run_id": run_id, "account_id": account, "failure": failure });
+            let handle = configure_inventories::handle;
+            world.invoke(platform, "configure-inventories", input, handle)
+        };
+        let mut given_up = broken("ConfigurationTooSlow", "not finished after 100 calls");
         for _ in 0..100 {
-            let input = json!({ "run_id": run_id, "account_id": account });
-            let output = world
-                .invoke(
-                    platform,
-                    "configure-inventories",
-                    input,
-                    configure_inventories::handle,
-                )
-                .await?;
-            if output.finished {
-                return Ok(());
+            match configure(Value::Null).await {
+                Ok(output) if output.finished => return Ok(()),
+                Ok(_) => {}
+                Err(error) if is_passing(&error.error) => {
+                    given_up = error;
+                    break;
+                }
+                Err(error) => return Err(error),
             }
         }
-        Err(broken("ConfigurationTooSlow", account.as_str()))
+        configure(told(&given_up)).await.map(|_| ())
     }));
     first_error(configured.await)?;
     wait(world, platform, run).await?;
@@ -162,10 +164,19 @@ async fn take_snapshot(
         .await?;
     crate::checks::after_publication(&mut world.state(), run_id.as_str());
     let input = json!({ "run_id": run_id, "failure": null });
-    world
+    let sent = world
         .invoke(platform, "send-summary", input, send_summary::handle)
-        .await?;
-    Ok(())
+        .await;
+    match sent {
+        // Cleanup tries once more.
+        Err(error) if is_passing(&error.error) => Ok(()),
+        sent => sent.map(|_| ()),
+    }
+}
+
+/// A failure as an input of tasks tells it.
+fn told(failure: &Broken) -> Value {
+    json!({ "error": failure.error, "cause": failure.cause })
 }
 
 fn first_error<T>(answers: Vec<Result<T, Broken>>) -> Result<(), Broken> {
@@ -208,7 +219,7 @@ async fn callback(
     platform: &Arc<Platform>,
     run: &initialize::Output,
 ) -> Result<std::convert::Infallible, Broken> {
-    let mut retries = Retries::default();
+    let mut retries = Retries::of_the_callback();
     loop {
         let (token, until) = {
             let mut state = world.state();
@@ -272,14 +283,17 @@ async fn refresh(
             world.sleep(pause.max(2 * calls)).await;
         }
         let input = json!({ "run_id": run.run_id, "cursor": cursor });
-        let looked = world
-            .invoke(
-                platform,
-                "refresh-statuses",
-                input,
-                refresh_statuses::handle,
-            )
-            .await?;
+        let handle = refresh_statuses::handle;
+        let looked = match world
+            .invoke(platform, "refresh-statuses", input, handle)
+            .await
+        {
+            Err(error) if is_passing(&error.error) => {
+                cursor = None;
+                continue;
+            }
+            looked => looked?,
+        };
         cursor = looked.cursor;
         if cursor.is_none() && (looked.settled || looked.deadline_passed) {
             return Err(broken("WaitIsOver", "settled, or the deadline has passed"));

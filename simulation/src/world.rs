@@ -588,6 +588,16 @@ impl Default for Retries {
 }
 
 impl Retries {
+    /// Those of the callback, which is asked anew for as long as the run waits.
+    pub(crate) fn of_the_callback() -> Self {
+        Self {
+            passing: 200,
+            crashed: 50,
+            conflict: 50,
+            ..Self::default()
+        }
+    }
+
     /// Whether an error is tried again.
     pub(crate) fn allow(&mut self, error: &str) -> bool {
         let left = match error {
@@ -603,6 +613,15 @@ impl Retries {
         };
         true
     }
+}
+
+/// Whether an error outlived its retries as one that may pass: the trouble of one account or Region, not
+/// of the run.
+pub(crate) fn is_passing(error: &str) -> bool {
+    matches!(
+        error,
+        "Throttled" | "Unavailable" | "Conflict" | "Lambda.SdkClientException" | "Lambda.Unknown"
+    )
 }
 
 /// A time of the simulation as one of the world.

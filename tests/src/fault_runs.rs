@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use local_aws::{FaultKind, FaultPlan, FaultRule, NotificationFaults};
+use local_aws::{FaultKind, FaultPlan, FaultRule, MachineFaults, NotificationFaults};
 use serde_json::json;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
@@ -60,11 +60,19 @@ pub fn fault_plan(seed: u64) -> FaultPlan {
         at_most,
         kind,
     };
+    let of_dynamodb = |rule| FaultRule {
+        service: Some("dynamodb".to_owned()),
+        ..rule
+    };
     FaultPlan {
         seed,
         rules: vec![
             rule(FaultKind::KillBefore, 0.01, Some(3)),
             rule(FaultKind::KillAfter, 0.01, Some(3)),
+            rule(FaultKind::HangAfter, 0.005, Some(1)),
+            // Each takes as long as the clients wait for an answer.
+            of_dynamodb(rule(FaultKind::Silence, 0.01, Some(1))),
+            of_dynamodb(rule(FaultKind::StaleRead, 0.2, None)),
             rule(FaultKind::Throttle, 0.05, None),
             rule(FaultKind::Error500, 0.02, None),
             rule(FaultKind::Error503, 0.03, None),
@@ -78,6 +86,13 @@ pub fn fault_plan(seed: u64) -> FaultPlan {
             late: 0.25,
             late_seconds: 8.0,
         },
+        machines: MachineFaults {
+            refused: 0.05,
+            answer_lost: 0.03,
+        },
+        received_twice: 0.1,
+        // Long enough for a silent connection, so that only what hangs is ended.
+        function_seconds: Some(45),
     }
 }
 

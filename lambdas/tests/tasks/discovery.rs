@@ -237,10 +237,10 @@ async fn a_bad_run_input_names_every_field_and_writes_nothing() {
 // --- discover-buckets --------------------------------------------------------------------------
 
 pub(crate) fn discover_payload() -> Value {
-    json!({ "run_id": "nightly", "account_id": MEMBER })
+    json!({ "run_id": "nightly", "account_id": MEMBER, "failure": null })
 }
 
-fn bucket_page(buckets: &[(&str, Option<&str>)], next: Option<&str>) -> Reply {
+pub(crate) fn bucket_page(buckets: &[(&str, Option<&str>)], next: Option<&str>) -> Reply {
     let buckets = buckets
         .iter()
         .map(|(name, region)| {
@@ -506,6 +506,47 @@ async fn a_role_that_cannot_be_assumed_right_now_is_no_outcome() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_cannot_be_looked_at_right_now_stays_open_and_keeps_nobody_waiting() {
+    for reply in [
+        error(503, "SlowDown"),
+        Reply::BadGateway,
+        Reply::Unreachable,
+    ] {
+        let mut script = discover_script();
+        let look = "GET@eu-west-1 hollow?versions&max-keys=1 as 111111111111";
+        let line = script.iter_mut().find(|(name, _)| *name == look).unwrap();
+        line.1 = reply;
+        let (aws, answer) = discover(script).await;
+        assert_eq!(answer.unwrap().source_buckets, 5);
+        let record = aws.call("PutItem bucket#111111111111#hollow").item();
+        assert_eq!(record["status"], "inventory_configuration_not_created");
+        assert_eq!(record["reason"], Value::Null);
+        assert_eq!(record["unlistable"], false);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_given_up_has_that_on_record() {
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        ("PutItem account#111111111111", done()),
+    ];
+    let mut payload = discover_payload();
+    payload["failure"] = json!({
+        "error": "Throttled",
+        "cause": r#"{"errorType":"Throttled","errorMessage":"ListBuckets: SlowDown"}"#,
+    });
+    let (aws, answer) = run(script, |platform| {
+        discover_buckets::handle(platform, input(payload))
+    })
+    .await;
+    assert_eq!(answer.unwrap().source_buckets, 0);
+    let reason = aws.call("PutItem account#111111111111").item()["reason"].clone();
+    assert_eq!(reason["code"], "Throttled");
+    assert_eq!(reason["message"], "ListBuckets: SlowDown");
+}
+
+#[tokio::test]
 async fn the_platforms_own_buckets_are_no_source_buckets() {
     let mut the_run = the_run();
     the_run.input.accounts[0].id = HOST.try_into().unwrap();
@@ -526,7 +567,7 @@ async fn the_platforms_own_buckets_are_no_source_buckets() {
         ),
         ("PutItem account#999999999999", done()),
     ];
-    let payload = json!({ "run_id": "nightly", "account_id": HOST });
+    let payload = json!({ "run_id": "nightly", "account_id": HOST, "failure": null });
     let (_, answer) = run(script, |platform| {
         discover_buckets::handle(platform, input(payload))
     })
@@ -548,7 +589,7 @@ async fn a_smoke_run_only_notes_the_regions() {
 
 #[tokio::test]
 async fn an_account_or_a_run_that_is_not_on_record_is_named() {
-    let payload = json!({ "run_id": "nightly", "account_id": "333333333333" });
+    let payload = json!({ "run_id": "nightly", "account_id": "333333333333", "failure": null });
     let (_, answer) = run(vec![("GetItem run", item(&the_run()))], |platform| {
         discover_buckets::handle(platform, input(payload))
     })

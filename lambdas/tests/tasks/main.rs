@@ -7,6 +7,8 @@ mod support;
 
 /// Invariants of the sources that no compiler checks.
 mod architecture;
+/// `discover-buckets` and `configure-inventories` with 10,000 buckets, while S3 throttles.
+mod at_scale;
 /// `dead-letter-keeper`, and what the other queue-fed functions record for it.
 mod dead_letters;
 /// `create-destination`, `empty-destination`, `delete-destination`.

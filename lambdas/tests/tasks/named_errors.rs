@@ -85,7 +85,7 @@ fn tasks_until_publication() -> Vec<Task> {
         ),
         task(
             "configure-inventories",
-            inventories::account_payload(),
+            inventories::configure_payload(),
             &[
                 inventories::configure_script,
                 inventories::configure_existing_script,
@@ -190,19 +190,41 @@ fn every_task_of_the_machines_is_here() {
     assert_eq!(here, all);
 }
 
+/// Whether a task makes up for a request that meets a passing trouble.
+fn is_made_up_for(task: &str, request: &str) -> bool {
+    match task {
+        // The report of the bucket tells, or the next look.
+        "discover-buckets" => request.contains("?versions&max-keys=1"),
+        "refresh-statuses" if request.starts_with("GET@") => true,
+        // Tried again on the spot, since its conditions tell whether it was done.
+        _ => request.starts_with("TransactWriteItems"),
+    }
+}
+
+/// Whether the bucket that the request is about has another turn, since the other one of the script was
+/// configured. What then happens is not scripted here, but where it is the subject of a test.
+fn has_another_turn(task: &str, script: usize, request: &str) -> bool {
+    let is_of_a_bucket = ["PUT@", "UpdateItem bucket#"]
+        .iter()
+        .any(|name| request.starts_with(name));
+    task == "configure-inventories" && script == 0 && is_of_a_bucket
+}
+
 /// Throttling, a server's error and a broken connection reach the machine by name, whichever
 /// request they meet: none is ever taken for an outcome of a bucket, an account or a query.
 #[tokio::test]
 async fn a_passing_trouble_of_any_request_is_named() {
     for task in tasks() {
-        for script in &task.scripts {
+        for (number, script) in task.scripts.iter().enumerate() {
             for (at, request) in requests(&task, *script).await.iter().enumerate() {
                 for fault in Fault::ALL {
                     let aws = Aws::failing(script(), at, fault);
                     let answer = (task.call)(aws.platform(), task.payload.clone()).await;
                     let where_ = format!("{}: {fault:?} at {request}", task.name);
-                    if request.starts_with("TransactWriteItems") {
-                        // Tried again here, since its conditions tell whether it was done.
+                    if has_another_turn(task.name, number, request) {
+                        continue;
+                    }
+                    if is_made_up_for(task.name, request) {
                         answer.unwrap_or_else(|error| panic!("{where_}: {error}"));
                         continue;
                     }
