@@ -16,6 +16,7 @@ use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
 use shared::naming;
 use shared::run::{DestinationState, Failure, Run};
+use shared::runtime;
 
 use crate::Platform;
 
@@ -176,6 +177,7 @@ async fn describe(
     execution: Option<Execution>,
     is_asked_for: bool,
 ) -> Result<Output, AwsError> {
+    runtime::is_about(&run_id);
     let mut accounts = BTreeSet::new();
     let mut regions = BTreeSet::new();
     for (region, stack) in stacks {

@@ -1,5 +1,6 @@
-//! An account of 10,000 buckets, discovered and configured while S3 takes only so many requests a
-//! second. Time is the test's own: it moves on when everybody waits.
+//! Functions within their time: an account of 10,000 buckets, discovered and configured while S3 takes
+//! only so many requests a second, and connections that fall silent. Time is the test's own: it moves on
+//! when everybody waits.
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
@@ -16,7 +17,7 @@ use aws_smithy_runtime_api::client::http::{
 };
 use aws_smithy_runtime_api::client::orchestrator::HttpRequest;
 use aws_smithy_types::retry::RetryConfig;
-use lambdas::{Platform, configure_inventories, discover_buckets};
+use lambdas::{Platform, await_inventories, configure_inventories, discover_buckets};
 use shared::aws::Clients;
 use shared::run::SourceBucket;
 
@@ -32,6 +33,8 @@ const S3_LATENCY: Duration = Duration::from_millis(150);
 const DYNAMODB_LATENCY: Duration = Duration::from_millis(10);
 /// When Lambda ends the function.
 const FUNCTION_TIMEOUT: Duration = Duration::from_mins(15);
+/// The same for the smallest functions.
+const SHORT_TIMEOUT: Duration = Duration::from_mins(1);
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
@@ -158,6 +161,8 @@ struct Account {
     puts: Limit,
     /// Requests of S3 that were turned away.
     throttled: usize,
+    /// Requests from now on that get no answer.
+    silent: usize,
     /// Buckets on record as discovered, as begun, and as configured.
     recorded: BTreeSet<String>,
     begun: BTreeSet<String>,
@@ -190,6 +195,15 @@ impl HttpConnector for Wire {
                 DYNAMODB_LATENCY
             };
             wire.clock.wait(latency).await;
+            let is_silent = {
+                let mut account = lock(&wire.account);
+                let left = account.silent.checked_sub(1);
+                account.silent = left.unwrap_or_default();
+                left.is_some()
+            };
+            if is_silent {
+                std::future::pending::<()>().await;
+            }
             let now = wire.clock.elapsed();
             let reply = lock(&wire.account).answer(&name, now);
             render(&service, reply)
@@ -206,6 +220,7 @@ impl Account {
             looks: Limit::new(looks),
             puts: Limit::new(puts),
             throttled: 0,
+            silent: 0,
             recorded: BTreeSet::new(),
             begun: BTreeSet::new(),
             configured: BTreeSet::new(),
@@ -319,21 +334,19 @@ impl World {
     }
 
     /// Runs one call of a function, and fails if Lambda would have ended it.
-    fn call<T>(&self, task: impl Future<Output = T>) -> T {
+    fn call<T>(&self, timeout: Duration, task: impl Future<Output = T>) -> T {
         let clock = &self.wire.clock;
         let began = clock.elapsed();
         let answer = clock.run(task);
         let took = clock.elapsed() - began;
-        assert!(took < FUNCTION_TIMEOUT, "it took {took:?}");
+        assert!(took < timeout, "it took {took:?}");
         answer
     }
 
     fn discover(&self) {
         let payload = input(discovery::discover_payload());
-        let answer = self.call(discover_buckets::handle(
-            Arc::clone(&self.platform),
-            payload,
-        ));
+        let task = discover_buckets::handle(Arc::clone(&self.platform), payload);
+        let answer = self.call(FUNCTION_TIMEOUT, task);
         let all = self.account().names.len();
         assert_eq!(answer.unwrap().source_buckets, all);
         let recorded = self.account().recorded.len();
@@ -346,7 +359,7 @@ impl World {
         for calls in 1..=20 {
             let payload = input(inventories::configure_payload());
             let task = configure_inventories::handle(Arc::clone(&self.platform), payload);
-            if self.call(task).unwrap().finished {
+            if self.call(FUNCTION_TIMEOUT, task).unwrap().finished {
                 let account = self.account();
                 let all: BTreeSet<String> = account.names.iter().cloned().collect();
                 assert_eq!(account.put, all);
@@ -383,4 +396,15 @@ fn what_is_left_when_time_is_up_is_configured_by_the_next_call() {
 fn buckets_that_nobody_could_look_at_in_time_are_on_record_all_the_same() {
     let world = World::new(3_000, 1.0, 10.0);
     world.discover();
+}
+
+#[test]
+fn a_connection_that_falls_silent_is_given_up_in_time_for_another_attempt() {
+    let world = World::new(0, 1.0, 1.0);
+    world.account().silent = 2;
+    let payload = input(inventories::await_payload());
+    let task = await_inventories::handle(Arc::clone(&world.platform), payload);
+    world.call(SHORT_TIMEOUT, task).unwrap();
+    let elapsed = world.wire.clock.elapsed();
+    assert!(elapsed > Duration::from_secs(10), "nothing fell silent");
 }
