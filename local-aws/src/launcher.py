@@ -23,6 +23,7 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   alarm moves there anyway.
 * Where a plan of faults says so, notifications that SNS puts into queues are lost, duplicated or late, calls
   of state machines are refused or their answers lost, messages are received twice, and functions end early.
+* A task that waits for a callback fails when its function does, as on AWS. MiniStack 1.5.33 waits on.
 * The states inside of maps and of parallel branches are in the histories of executions, as on AWS.
   MiniStack 1.5.33 writes down those of the outermost level only.
 * What functions print goes to one file per function, as it is printed.
@@ -335,6 +336,31 @@ def disturb_notifications():
     sns._deliver_to_sqs = deliver_to_sqs
 
 
+def mend_callbacks():
+    invoke = stepfunctions._invoke_with_callback
+    call = stepfunctions._call_lambda
+    waiting = ContextVar("waiting", default=None)
+
+    def invoke_with_callback(resource, input_data, token, state):
+        mark = waiting.set(token)
+        try:
+            return invoke(resource, input_data, token, state)
+        finally:
+            waiting.reset(mark)
+
+    def call_lambda(*args, **kwargs):
+        try:
+            return call(*args, **kwargs)
+        except stepfunctions._ExecutionError as error:
+            if record := stepfunctions._task_tokens.get(waiting.get()):
+                record["error"] = {"Error": error.error, "Cause": error.cause}
+                record["event"].set()
+            raise
+
+    stepfunctions._invoke_with_callback = invoke_with_callback
+    stepfunctions._call_lambda = call_lambda
+
+
 def disturb_machines():
     def disturb(name, refused, answer_lost):
         call = getattr(stepfunctions, name)
@@ -497,6 +523,7 @@ take_alarms_over_several_metrics()
 scale_redelivery()
 disturb_notifications()
 disturb_machines()
+mend_callbacks()
 disturb_messages()
 limit_functions()
 mend_histories()
