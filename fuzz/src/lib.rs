@@ -20,6 +20,7 @@ use parquet::file::serialized_reader::SerializedFileReader;
 mod shared {
     pub mod consolidation;
     pub mod derived;
+    pub mod foreign_text;
     pub mod ids;
     pub mod manifest;
     pub mod snapshot_schema;
