@@ -31,7 +31,7 @@ pub fn remedy(reason: &Reason) -> &'static str {
         "ManifestMissing" => {
             "Start another run; for a report of existing_inventories, correct its place in the input."
         }
-        "MalformedManifest" | "UnreadableFile" => {
+        "MalformedManifest" | "ManifestTooLarge" | "UnreadableFile" => {
             "Keep the report, see whether another reader reads it, and start another run."
         }
         "FileMismatch" => {

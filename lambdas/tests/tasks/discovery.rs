@@ -91,6 +91,48 @@ async fn a_run_is_opened_by_a_conditional_write() {
 }
 
 #[tokio::test]
+async fn a_run_over_as_many_accounts_as_can_be_started_fits_into_its_record() {
+    let mut payload = initialize_payload();
+    let accounts: Vec<Value> = (0..11_000)
+        .map(|number| json!({ "id": format!("{number:012}") }))
+        .collect();
+    payload["input"]["accounts"] = json!(accounts);
+    // No more than Step Functions takes.
+    assert!(payload.to_string().len() <= 262_144);
+    let (aws, answer) = run(initialize_script(), |platform| {
+        initialize::handle(platform, input(payload))
+    })
+    .await;
+    let output = serde_json::to_string(&answer.unwrap()).unwrap();
+    assert!(output.len() < 262_144, "a state's output ends there");
+    // 400 KB are the end of an item, of which what becomes of the run needs a part.
+    let item = aws.call("PutItem run").item().to_string();
+    assert!(item.len() < 300_000, "{}", item.len());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_a_record_is_refused_before_anything_is_made() {
+    let mut payload = initialize_payload();
+    let accounts: Vec<Value> = (0..20_000)
+        .map(|number| json!({ "id": format!("{number:012}") }))
+        .collect();
+    payload["input"]["accounts"] = json!(accounts);
+    let mut script = initialize_script();
+    script.truncate(4);
+    let (_, answer) = run(script, |platform| {
+        initialize::handle(platform, input(payload))
+    })
+    .await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.name(), "InvalidInput");
+    let said = error.to_string();
+    assert!(
+        said.contains("\n- input: has 4") && said.contains("some 12,000 accounts"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn regions_are_known_from_every_page() {
     let mut payload = initialize_payload();
     payload["input"]["supported_regions"] = json!(["us-east-1", "eu-west-1"]);
@@ -585,6 +627,22 @@ async fn a_smoke_run_only_notes_the_regions() {
     ];
     let (_, answer) = discover(script).await;
     assert_eq!(answer.unwrap().source_buckets, 0);
+}
+
+#[tokio::test]
+async fn what_aws_says_at_length_is_kept_in_short() {
+    let said = "ü".repeat(1 << 19);
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        (LIST, error_with(403, "AccessDenied", &said)),
+        ("PutItem account#111111111111", done()),
+    ];
+    let (aws, answer) = discover(script).await;
+    assert_eq!(answer.unwrap().source_buckets, 0);
+    let put = aws.call("PutItem account#111111111111");
+    assert!(put.body.len() < 5_000, "{}", put.body.len());
+    let message = put.item()["reason"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, format!("{}…", "ü".repeat(1_000)));
 }
 
 #[tokio::test]
