@@ -4,6 +4,7 @@
 //! nothing leaves that moves a cursor, sets a title or turns the direction of writing: in words it is spelled
 //! out, in JSON it is escaped.
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 
 use anyhow::Result;
@@ -50,7 +51,7 @@ fn escaped(json: &str) -> String {
             continue;
         }
         for unit in character.encode_utf16(&mut [0; 2]) {
-            escaped.push_str(&format!("\\u{unit:04x}"));
+            let _ = write!(escaped, "\\u{unit:04x}");
         }
     }
     escaped

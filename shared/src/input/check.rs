@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
+use std::fmt::Write as _;
 
 use jiff::Timestamp;
 use serde_json::{Map, Value};
@@ -81,7 +82,7 @@ pub fn describe(problems: &[Problem]) -> String {
     for (told, problem) in problems.iter().enumerate() {
         let line = format!("\n- {problem}");
         if answer.len() + line.len() > MAX_ANSWER_BYTES {
-            answer.push_str(&format!("\n- and {} more", problems.len() - told));
+            let _ = write!(answer, "\n- and {} more", problems.len() - told);
             break;
         }
         answer.push_str(&line);
