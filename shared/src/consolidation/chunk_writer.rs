@@ -533,7 +533,9 @@ mod tests {
                 .collect();
             let pushed = batches.iter().map(|batch| {
                 let mut numbers = Numbers::default();
-                batch.iter().for_each(|number| numbers.push(*number));
+                for number in batch {
+                    numbers.push(*number);
+                }
                 (Values::Numbers(numbers), batch.len())
             });
             let (file, chunk) = file_of("int64 size", &pushed.collect::<Vec<_>>());
@@ -553,7 +555,9 @@ mod tests {
         fn truths_are_read_as_they_were(batches in any_batches(prop::option::weighted(0.9, any::<bool>()))) {
             let pushed = batches.iter().map(|batch| {
                 let mut flags = Flags::default();
-                batch.iter().for_each(|flag| flags.push(*flag));
+                for flag in batch {
+                    flags.push(*flag);
+                }
                 (Values::Flags(flags), batch.len())
             });
             let (file, _) = file_of("boolean is_latest", &pushed.collect::<Vec<_>>());
