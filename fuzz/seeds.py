@@ -142,6 +142,57 @@ def main() -> None:
     write("manifest", "location", b"a/b/photos/daily/2026-11-01T01-00Z/manifest.checksum")
     write("manifest", "uri", b"s3://reports/photos/daily/2026-11-01T01-00Z/manifest.json")
     write("manifest", "checksum", b"f11166069f1990abeb9c97ace9cdfabc\n")
+    write_documents()
+
+
+def write_documents() -> None:
+    record = {
+        "eventVersion": "2.1",
+        "eventSource": "aws:s3",
+        "eventName": "ObjectCreated:Put",
+        "s3": {
+            "bucket": {"name": "reports"},
+            "object": {
+                "key": "111111111111/red+flower/s3insights-insights-nightly/2026-11-01T01-00Z/manifest.checksum",
+                "size": 32,
+                "eTag": "d41d8cd98f00b204e9800998ecf8427e",
+                "versionId": "v1",
+                "sequencer": "0055AED6DCD90281E5",
+            },
+        },
+    }
+    raw = {"Records": [record]}
+    events = {
+        "raw": raw,
+        "envelope": {"Type": "Notification", "Message": json.dumps(raw)},
+        "test": {"Service": "Amazon S3", "Event": "s3:TestEvent", "Bucket": "reports"},
+    }
+    for name, event in events.items():
+        write("s3_event", f"{name}.json", json.dumps(event).encode())
+
+    minimal = {
+        "accounts": [{"id": "123456789012"}],
+        "sender_email_address": "a@example.com",
+        "recipient_email_addresses": ["b@example.com"],
+    }
+    full = minimal | {
+        "run_id": "nightly",
+        "accounts": [{"id": "123456789012", "exclude": ["logs-*"]}],
+        "athena_database_name": "s3insights",
+        "athena_table_name": "inventory_nightly",
+        "is_smoke_test": False,
+        "athena_queries": [
+            {"catalog": "stale-buckets", "parameters": {"days": 30}},
+            {"catalog": "backup-comparison", "parameters": {"bucket": "photos"}},
+            {"name": "all", "query": "SELECT count(*) FROM {ATHENA_TABLE}"},
+        ],
+        "supported_regions": ["us-east-1"],
+        "existing_inventories": [{"bucket": "photos", "manifest": "s3://reports/photos/d/1/manifest.json"}],
+        "inventory_timeout_minutes": 60,
+        "status_refresh_minutes": 5,
+    }
+    for name, run_input in {"minimal": minimal, "full": full}.items():
+        write("run_input", f"{name}.json", json.dumps(run_input).encode())
 
 
 if __name__ == "__main__":

@@ -36,9 +36,7 @@ fn differs(manifest: &str, differences: &[Difference], json: bool) -> Result<Exi
         output::json(&serde_json::json!({ "verified": false, "differences": differences }))?;
     }
     for Difference { file, problem } in differences {
-        output::note(&crate::trouble::lines_visible(&format!(
-            "{file}: {problem}"
-        )));
+        output::note(&output::lines_visible(&format!("{file}: {problem}")));
     }
     output::note(&format!(
         "error: the report {manifest} does not verify: {} of it {}",

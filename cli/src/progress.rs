@@ -138,7 +138,7 @@ impl Display {
     /// Shows a line in place of the one before.
     pub(crate) fn show(&self, line: &str) {
         match &self.kind {
-            Kind::Terminal(bar) => bar.set_message(line.to_owned()),
+            Kind::Terminal(bar) => bar.set_message(visible(line)),
             Kind::Plain {
                 started,
                 before,

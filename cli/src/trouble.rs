@@ -1,10 +1,9 @@
 //! What goes wrong, and what the user can do about it.
 
 use shared::aws::{AwsError, Class};
-use shared::summary::visible;
 
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, lines_visible};
 
 /// An error with a hint.
 #[derive(Debug)]
@@ -72,11 +71,6 @@ fn describe(error: &anyhow::Error) -> (String, Exit) {
         text.push_str(&hint);
     }
     (text, trouble.map_or(Exit::Failed, |trouble| trouble.exit))
-}
-
-/// A text from outside in which only line breaks do what they do.
-pub(crate) fn lines_visible(text: &str) -> String {
-    text.lines().map(visible).collect::<Vec<_>>().join("\n")
 }
 
 /// What AWS said, without the dump of the SDK's own values that follows when nobody answered.

@@ -18,10 +18,15 @@ use parquet::file::serialized_reader::SerializedFileReader;
 #[path = "../../shared/src"]
 #[allow(dead_code, reason = "the rest of the program is not here")]
 mod shared {
+    pub mod catalogue;
     pub mod consolidation;
     pub mod derived;
+    pub mod foreign_text;
     pub mod ids;
+    pub mod input;
     pub mod manifest;
+    pub mod naming;
+    pub mod s3_event;
     pub mod snapshot_schema;
     pub mod totals;
 }

@@ -4,24 +4,27 @@
 //! May be repeated: a bucket gets the same configuration under the same id, and what is done is
 //! not done again. A report that is sent twice is taken once.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use futures::StreamExt;
+use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, Delivery, SourceAccount};
 use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
-use shared::run::{Destination, SourceBucket};
+use shared::run::{Destination, Failure, SourceBucket};
 use shared::status::InventoryStatus;
 use shared::{naming, protocol};
 
 use crate::Platform;
 use crate::inventory_object_processor::ExistingReportMessage;
 
-/// Buckets configured at once: S3's control plane takes some ten writes a second of an account.
+/// Buckets configured at once. How many such writes a second S3 takes of an account is not known: the
+/// client slows down when S3 says so.
 const CONCURRENCY: usize = 10;
+/// Buckets that are given up at once.
+const GIVEN_UP_AT_ONCE: usize = 40;
 /// Time after which no further bucket is begun, well before the function's own end.
 const TIME: Duration = Duration::from_mins(12);
 /// Buckets that are begun together.
@@ -35,6 +38,9 @@ pub struct Input {
     pub run_id: RunId,
     /// The account.
     pub account_id: AccountId,
+    /// What all earlier calls ended with. The buckets that have no configuration by now are given up:
+    /// that is recorded, and nothing else is done.
+    pub failure: Option<Failure>,
 }
 
 /// How far it came.
@@ -47,21 +53,26 @@ pub struct Output {
 /// Puts the configurations. A bucket that refuses is an outcome, recorded with the reason.
 ///
 /// # Errors
-/// `Throttled`, `Unavailable`, `Conflict`.
+/// `Throttled`, `Unavailable` and `Conflict`, when no bucket of those that are left could be
+/// configured.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
-    let stop_at = Instant::now() + TIME;
+    let stop_at = platform.clients.now() + TIME;
     protocol::may_still_make(&platform.run(&input.run_id).await?)?;
     let runs = platform.runs();
+    let mut open: Vec<SourceBucket> = runs.buckets_of(&input.run_id, &input.account_id).await?;
+    let mut existing = open.clone();
+    existing.retain(protocol::awaits_existing_report);
+    open.retain(protocol::needs_configuration);
+    if let Some(failure) = &input.failure {
+        give_up(&platform, &input.run_id, &open, failure).await?;
+        return Ok(Output { finished: true });
+    }
     let destinations: BTreeMap<Region, Destination> = runs
         .destinations(&input.run_id)
         .await?
         .into_iter()
         .map(|destination| (destination.region.clone(), destination))
         .collect();
-    let mut open: Vec<SourceBucket> = runs.buckets_of(&input.run_id, &input.account_id).await?;
-    let mut existing = open.clone();
-    existing.retain(protocol::awaits_existing_report);
-    open.retain(protocol::needs_configuration);
     let work = Work {
         platform: &platform,
         source: platform
@@ -72,22 +83,79 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         destinations,
     };
     work.send_existing(&existing).await?;
-    for batch in open.chunks(BATCH) {
-        if Instant::now() >= stop_at {
+    let mut open = VecDeque::from(open);
+    // Buckets in a row that may do better later, and what the last one said.
+    let mut put_off = 0;
+    let mut last_error: Option<AwsError> = None;
+    let mut progressed = false;
+    while !open.is_empty() {
+        let time_is_up = platform.clients.now() >= stop_at;
+        if time_is_up && progressed {
             return Ok(Output { finished: false });
         }
-        let configured = work.configure(batch).await;
+        // The others are not kept from their turn by those that are throttled. When all that are left
+        // were, a pause is due, and the machine makes it.
+        if let Some(error) = &last_error
+            && (time_is_up || put_off >= open.len())
+        {
+            return Err(error.clone().into());
+        }
+        let batch: Vec<SourceBucket> = open.drain(..open.len().min(BATCH)).collect();
+        let configured = work.configure(&batch).await;
         // Whoever cleans up says first that the run is over and removes then, so that either of the
         // two sees the other.
         let run = platform.run(&input.run_id).await;
         let over = run.and_then(|run| protocol::may_still_make(&run));
         if let Err(TaskError::InvalidInput(_)) = over {
-            work.take_back(batch).await;
+            work.take_back(&batch).await;
         }
         over?;
-        configured?;
+        let later = configured?;
+        if later.len() < batch.len() {
+            put_off = 0;
+            progressed = true;
+        } else {
+            put_off += batch.len();
+        }
+        for (bucket, error) in later {
+            open.push_back(bucket);
+            last_error = Some(error);
+        }
     }
     Ok(Output { finished: true })
+}
+
+/// Ends buckets that could not be configured, whatever was tried. Their configuration may be there all
+/// the same, so Cleanup looks for it.
+async fn give_up(
+    platform: &Platform,
+    run_id: &RunId,
+    buckets: &[SourceBucket],
+    failure: &Failure,
+) -> Result<(), AwsError> {
+    let next = InventoryStatus::InventoryConfigurationNotCreated;
+    let reason = failure.reason();
+    let runs = platform.runs();
+    futures::stream::iter(buckets)
+        .map(|bucket| {
+            let reason = Some(&reason);
+            async move {
+                if bucket.status == InventoryStatus::InProgress {
+                    runs.end_in_progress(run_id, bucket, next, reason).await
+                } else {
+                    runs.end_discovered(run_id, bucket, next, reason).await
+                }
+            }
+        })
+        .buffer_unordered(GIVEN_UP_AT_ONCE)
+        .try_for_each(|_| async { Ok(()) })
+        .await?;
+    tracing::warn!(
+        buckets = buckets.len(),
+        error = failure.error,
+        "buckets are given up"
+    );
+    Ok(())
 }
 
 struct Work<'a> {
@@ -123,7 +191,12 @@ impl Work<'_> {
         Ok(())
     }
 
-    async fn configure(&self, buckets: &[SourceBucket]) -> Result<(), TaskError> {
+    /// Configures buckets, and gives back those that may do better later, each with what it said.
+    /// Every bucket has its turn, whatever the others say.
+    async fn configure(
+        &self,
+        buckets: &[SourceBucket],
+    ) -> Result<Vec<(SourceBucket, AwsError)>, AwsError> {
         let mut ready = Vec::new();
         for bucket in buckets {
             match protocol::usable_destination(self.destinations.get(&bucket.region)) {
@@ -138,18 +211,27 @@ impl Work<'_> {
         }
         // In progress before the configuration is there: whatever happens next, Cleanup knows of it
         // and a report that comes at once is awaited.
-        self.platform.runs().begin(self.run_id, &ready).await?;
-        let mut answers = futures::stream::iter(&ready)
-            .map(|bucket| self.put(bucket))
-            .buffer_unordered(CONCURRENCY);
-        let mut first_error = None;
-        // The others are not kept from their turn by one that is throttled.
-        while let Some(answer) = answers.next().await {
-            if let Err(error) = answer {
-                first_error.get_or_insert(error);
-            }
+        let fresh: Vec<SourceBucket> = ready
+            .iter()
+            .filter(|bucket| bucket.status != InventoryStatus::InProgress)
+            .cloned()
+            .collect();
+        self.platform.runs().begin(self.run_id, &fresh).await?;
+        for bucket in &mut ready {
+            bucket.status = InventoryStatus::InProgress;
         }
-        first_error.map_or(Ok(()), |error| Err(error.into()))
+        let answers = futures::stream::iter(ready)
+            .map(|bucket| async {
+                let answer = self.put(&bucket).await;
+                answer.err().map(|error| (bucket, error))
+            })
+            .buffer_unordered(CONCURRENCY);
+        let answers: Vec<Option<(SourceBucket, AwsError)>> = answers.collect().await;
+        let later: Vec<(SourceBucket, AwsError)> = answers.into_iter().flatten().collect();
+        match later.iter().find(|(_, error)| !error.is_passing()) {
+            Some((_, error)) => Err(error.clone()),
+            None => Ok(later),
+        }
     }
 
     /// Removes what was put for a run that ended meanwhile.

@@ -4,14 +4,15 @@
 //! May be repeated: a record is keyed by its bucket and the first one stays.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use futures::{StreamExt, TryStreamExt};
+use futures::StreamExt;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, FoundBucket, SourceAccount};
 use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
 use shared::input::{AccountInput, RunInput};
-use shared::run::{Account, LeftOut, Run, SourceBucket};
+use shared::run::{Account, Failure, LeftOut, Run, SourceBucket};
 use shared::status::{InventoryStatus, Reason, is_refusal};
 use shared::{naming, protocol};
 
@@ -19,6 +20,10 @@ use crate::Platform;
 
 /// Buckets looked at at once.
 const CONCURRENCY: usize = 50;
+/// Buckets that are looked at and then recorded together.
+const BATCH: usize = 500;
+/// Time for looking at buckets, which leaves enough of the function's own to record 10,000 of them.
+const TIME: Duration = Duration::from_mins(10);
 
 /// One account of a run.
 #[derive(Debug, Deserialize)]
@@ -28,6 +33,9 @@ pub struct Input {
     pub run_id: RunId,
     /// The account.
     pub account_id: AccountId,
+    /// What all earlier calls ended with. The account is given up: that is recorded, and nothing else
+    /// is done.
+    pub failure: Option<Failure>,
 }
 
 /// What was found.
@@ -43,6 +51,7 @@ pub struct Output {
 /// `Throttled` and `Unavailable`, so that no bucket is missed. An account that cannot be read is an
 /// outcome: it is recorded with the reason, and the run is partial.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
+    let stop_at = platform.clients.now() + TIME;
     let run = platform.run(&input.run_id).await?;
     let account = run
         .input
@@ -55,6 +64,12 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
                 input.account_id
             ))
         })?;
+    if let Some(failure) = &input.failure {
+        tracing::warn!(account = %account.id, error = failure.error, "account is given up");
+        let reason = failure.reason();
+        record(&platform, &run, account, Some(reason)).await?;
+        return Ok(Output { source_buckets: 0 });
+    }
     let source = platform
         .clients
         .source_account(&platform.settings, &account.id);
@@ -63,11 +78,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         Err(error) if error.is_passing() => return Err(error.into()),
         Err(error) => {
             tracing::warn!(account = %account.id, %error, "account cannot be read");
-            let record = Account {
-                account: account.id.clone(),
-                reason: Some(account_reason(&error)),
-            };
-            platform.runs().put_account(&run.run_id, &record).await?;
+            record(&platform, &run, account, Some(account_reason(&error))).await?;
             return Ok(Output { source_buckets: 0 });
         }
     };
@@ -79,33 +90,37 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             sorted.candidates.iter().map(|(_, region)| region),
         )
         .await?;
-        record_read(&platform, &run, account).await?;
+        record(&platform, &run, account, None).await?;
         return Ok(Output { source_buckets: 0 });
     }
-    let buckets: Vec<SourceBucket> = futures::stream::iter(sorted.candidates)
-        .map(|(bucket, region)| look_at(&run.input, &source, &account.id, bucket, region))
-        .buffer_unordered(CONCURRENCY)
-        .try_collect()
-        .await?;
-    platform.runs().add_buckets(&run.run_id, &buckets).await?;
     platform
         .runs()
         .put_left_out(&run.run_id, &sorted.left_out)
         .await?;
-    let open = buckets
-        .iter()
-        .filter(|bucket| protocol::needs_configuration(bucket));
-    add_regions(&platform, &run, open.map(|bucket| &bucket.region)).await?;
-    record_read(&platform, &run, account).await?;
+    let source_buckets = sorted.candidates.len();
+    for batch in sorted.candidates.chunks(BATCH) {
+        let buckets: Vec<SourceBucket> = futures::stream::iter(batch)
+            .map(|(bucket, region)| {
+                let in_time = platform.clients.now() < stop_at;
+                look_at(&run.input, &source, &account.id, (bucket, region), in_time)
+            })
+            .buffer_unordered(CONCURRENCY)
+            .collect()
+            .await;
+        let open = buckets
+            .iter()
+            .filter(|bucket| protocol::needs_configuration(bucket));
+        add_regions(&platform, &run, open.map(|bucket| &bucket.region)).await?;
+        platform.runs().add_buckets(&run.run_id, &buckets).await?;
+    }
+    record(&platform, &run, account, None).await?;
     tracing::info!(
         account = %account.id,
-        source_buckets = buckets.len(),
+        source_buckets,
         left_out = sorted.left_out.len(),
         "buckets discovered"
     );
-    Ok(Output {
-        source_buckets: buckets.len(),
-    })
+    Ok(Output { source_buckets })
 }
 
 struct Sorted {
@@ -154,35 +169,36 @@ async fn sort_out(
 
 /// A bucket as it is discovered: open, empty, or gone again. One whose content cannot be listed
 /// stays open: its report will tell. So does one whose report exists, which may be older than what a
-/// look would show.
+/// look would show, and one that nobody could look at in time: if it is empty, that is seen while the
+/// run waits.
 async fn look_at(
     input: &RunInput,
     source: &SourceAccount<'_>,
     account: &AccountId,
-    bucket: FoundBucket,
-    region: Region,
-) -> Result<SourceBucket, AwsError> {
+    (bucket, region): (&FoundBucket, &Region),
+    in_time: bool,
+) -> SourceBucket {
+    let mut record = SourceBucket::discovered(account.clone(), bucket.name.clone(), region.clone());
     if let Some(uri) = input.existing_inventory_of(&bucket.name) {
-        let mut bucket = SourceBucket::discovered(account.clone(), bucket.name, region);
-        bucket.existing_report = Some(uri.clone());
-        return Ok(bucket);
+        record.existing_report = Some(uri.clone());
+        return record;
     }
-    let emptiness = source.is_empty(&region, &bucket.name).await;
-    let mut bucket = SourceBucket::discovered(account.clone(), bucket.name, region);
-    match emptiness {
-        Ok(true) => bucket.status = InventoryStatus::BucketIsEmpty,
+    if !in_time {
+        return record;
+    }
+    match source.is_empty(region, &bucket.name).await {
+        Ok(true) => record.status = InventoryStatus::BucketIsEmpty,
         Ok(false) => {}
-        Err(error) if error.is_passing() => return Err(error),
         Err(error) if error.is_missing() => {
-            bucket.status = InventoryStatus::BucketNotAvailable;
-            bucket.reason = Some(error.reason());
+            record.status = InventoryStatus::BucketNotAvailable;
+            record.reason = Some(error.reason());
         }
         Err(error) => {
-            bucket.unlistable = is_refusal(&error.code);
-            tracing::warn!(bucket = %bucket.bucket, %error, "bucket cannot be listed");
+            record.unlistable = is_refusal(&error.code);
+            tracing::warn!(bucket = %bucket.name, %error, "bucket cannot be listed");
         }
     }
-    Ok(bucket)
+    record
 }
 
 fn account_reason(error: &AwsError) -> Reason {
@@ -206,14 +222,14 @@ async fn add_regions<'a>(
     Ok(())
 }
 
-async fn record_read(
+/// Records whether an account could be read.
+async fn record(
     platform: &Platform,
     run: &Run,
     account: &AccountInput,
+    reason: Option<Reason>,
 ) -> Result<(), AwsError> {
-    let record = Account {
-        account: account.id.clone(),
-        reason: None,
-    };
+    let account = account.id.clone();
+    let record = Account { account, reason };
     platform.runs().put_account(&run.run_id, &record).await
 }

@@ -16,6 +16,7 @@ use shared::error::TaskError;
 use shared::ids::{AccountId, Region, RunId};
 use shared::naming;
 use shared::run::{DestinationState, Failure, Run};
+use shared::runtime;
 
 use crate::Platform;
 
@@ -45,8 +46,8 @@ pub struct Output {
     pub accounts: BTreeSet<AccountId>,
     /// Regions that may have a destination of it.
     pub regions: BTreeSet<Region>,
-    /// Whether nobody but this Cleanup can tell the recipients how it ended: its execution is over
-    /// and no summary was sent.
+    /// Whether nobody but this Cleanup can tell the recipients how it ended: no summary was sent, and its
+    /// execution is over or has tried in vain.
     pub is_summary_due: bool,
     /// What broke it off, as far as that shows in an execution whose summary is due.
     pub failure: Option<Failure>,
@@ -176,6 +177,7 @@ async fn describe(
     execution: Option<Execution>,
     is_asked_for: bool,
 ) -> Result<Output, AwsError> {
+    runtime::is_about(&run_id);
     let mut accounts = BTreeSet::new();
     let mut regions = BTreeSet::new();
     for (region, stack) in stacks {
@@ -209,8 +211,11 @@ async fn describe(
                     Some(execution) => Some(execution),
                     None => execution_of(platform, &run).await?,
                 };
-                is_summary_due = !execution.as_ref().is_some_and(Execution::is_running);
-                failure = execution.filter(|_| is_summary_due).and_then(failure_of);
+                let is_over = !execution.as_ref().is_some_and(Execution::is_running);
+                // A run that has come to its summary and could not tell it tries once more.
+                let was_tried = run.outcome.is_some() && run.mail_failure.is_none();
+                is_summary_due = is_over || was_tried;
+                failure = execution.filter(|_| is_over).and_then(failure_of);
             }
             accounts.extend(run.input.accounts.into_iter().map(|account| account.id));
             let destinations = platform.runs().destinations(&run_id).await?;

@@ -14,6 +14,7 @@ use shared::error::TaskError;
 use shared::ids::{AccountId, RunId};
 use shared::input::{self, Checked, Problem, RunInput, Surroundings};
 use shared::run::Run;
+use shared::runtime;
 
 use crate::Platform;
 
@@ -68,6 +69,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
             return Err(refusal(&problems));
         }
     };
+    runtime::is_about(&run_input.run_id);
     warnings.extend(unverified_addresses(&platform, &run_input).await?);
 
     let run = Run {

@@ -57,13 +57,20 @@ async fn take_file(
         file: name,
     } = message;
     queue::is_about(&run_id, &account_id, &bucket);
+    let unknown = || {
+        // Run records expire; a message that outlives its run has nothing to add to.
+        tracing::warn!(file = name, "file is not on record and is ignored");
+        Ok(())
+    };
+    if !naming::is_file_stem(&name) {
+        // No key of the table is that long, and no report has such a file.
+        return unknown();
+    }
     let runs = platform.runs();
     let file = runs.file(&run_id, &bucket, &name).await?;
     let bucket = runs.bucket(&run_id, &account_id, &bucket).await?;
     let (Some(file), Some(bucket)) = (file, bucket) else {
-        // Run records expire; a message that outlives its run has nothing to add to.
-        tracing::warn!(file = name, "file is not on record and is ignored");
-        return Ok(());
+        return unknown();
     };
     let prefix = naming::partition_prefix(&run_id, &bucket.account, &bucket.region, &bucket.bucket);
     let rows_key = format!("{prefix}{name}.parquet");

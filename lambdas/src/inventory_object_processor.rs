@@ -10,11 +10,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
-use shared::aws::{AwsError, ReportClaim};
+use shared::aws::{AwsError, Class, Objects, ReportClaim};
 use shared::dead_letter::Queue;
 use shared::error::TaskError;
 use shared::ids::{AccountId, BucketName, Region, RunId};
-use shared::manifest::{CHECKSUM_FILE_NAME, Manifest, ManifestUri, Md5Hash, ReportLocation};
+use shared::manifest::{
+    CHECKSUM_FILE_NAME, MAX_CHECKSUM_BYTES, MAX_MANIFEST_BYTES, Manifest, ManifestUri, Md5Hash,
+    ReportLocation,
+};
 use shared::run::{InventoryFile, SourceBucket};
 use shared::s3_event::Notification;
 use shared::status::{InventoryStatus, Reason};
@@ -22,6 +25,9 @@ use shared::{naming, protocol};
 
 use crate::queue::{self, SqsBatchResponse, SqsEvent};
 use crate::{Platform, settling};
+
+/// Files that are recorded and queued together: of a report of very many, only these are held twice.
+const FILES_AT_ONCE: usize = 1_000;
 
 /// One file to be consolidated.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,8 +125,17 @@ async fn take_report(
     }
 
     let objects = platform.clients.objects(&bucket.region);
-    let checksum = objects.get(delivered_to, &location.checksum_key()).await?;
-    let manifest = objects.get(delivered_to, &manifest_key).await?;
+    let checksum_key = location.checksum_key();
+    let documents = read_documents(&objects, delivered_to, &manifest_key, &checksum_key);
+    let (manifest, checksum) = match documents.await {
+        Ok(documents) => documents,
+        Err(error) => {
+            let Some(reason) = too_large(&error) else {
+                return Err(error.into());
+            };
+            return settling::refuse(platform, &run_id, &bucket, &reason).await;
+        }
+    };
     let (Some(checksum), Some(manifest)) = (checksum, manifest) else {
         if settling::has_waited_long_enough(receives) {
             let reason = Reason::new("ManifestMissing", format!("{manifest_key} did not come"));
@@ -187,7 +202,8 @@ async fn take_existing_report(
             "ManifestMissing",
             format!("{uri} is not there: there is no such bucket"),
         )),
-        Err(error) => Err(protocol::unreadable_existing_report(uri, error.reason())),
+        Err(error) => Err(too_large(&error)
+            .unwrap_or_else(|| protocol::unreadable_existing_report(uri, error.reason()))),
     };
     match checked {
         Ok((manifest, md5, region)) => {
@@ -203,6 +219,24 @@ async fn take_existing_report(
     }
 }
 
+/// The manifest and the checksum of a report, each if it is there.
+async fn read_documents(
+    objects: &Objects,
+    bucket: &BucketName,
+    manifest_key: &str,
+    checksum_key: &str,
+) -> Result<(Option<Bytes>, Option<Bytes>), AwsError> {
+    let manifest = objects.get_at_most(bucket, manifest_key, MAX_MANIFEST_BYTES);
+    let manifest = manifest.await?;
+    let checksum = objects.get_at_most(bucket, checksum_key, MAX_CHECKSUM_BYTES);
+    Ok((manifest, checksum.await?))
+}
+
+/// Why a report does not verify of which a document is larger than what is read.
+fn too_large(error: &AwsError) -> Option<Reason> {
+    (error.class == Class::TooLarge).then(|| error.reason())
+}
+
 /// What is at the place of a report that existed.
 struct Existing {
     region: Region,
@@ -213,10 +247,17 @@ struct Existing {
 async fn read_existing(platform: &Platform, uri: &ManifestUri) -> Result<Existing, AwsError> {
     let region = platform.clients.region_of_bucket(uri.bucket()).await?;
     let objects = platform.clients.objects(&region);
+    let (manifest, checksum) = read_documents(
+        &objects,
+        uri.bucket(),
+        &uri.manifest_key(),
+        &uri.checksum_key(),
+    )
+    .await?;
     Ok(Existing {
-        manifest: objects.get(uri.bucket(), &uri.manifest_key()).await?,
-        checksum: objects.get(uri.bucket(), &uri.checksum_key()).await?,
         region,
+        manifest,
+        checksum,
     })
 }
 
@@ -274,29 +315,31 @@ async fn queue_files(
         runs.finish_without_files(run_id, bucket).await?;
         return settling::after_end(platform, run_id, bucket).await;
     }
-    let mut files = Vec::with_capacity(manifest.files.len());
-    let mut names = Vec::with_capacity(manifest.files.len());
-    for file in manifest.files {
-        let name = naming::file_stem(&file.key).to_owned();
-        names.push(name.clone());
-        let record = InventoryFile {
-            account: bucket.account.clone(),
-            bucket: bucket.bucket.clone(),
-            region: region.clone(),
-            report: manifest_key.clone(),
-            destination_bucket: manifest.destination_bucket.clone(),
-            key: file.key,
-            size: file.size,
-            md5: file.md5,
-            format: manifest.format,
-            schema: manifest.schema.clone(),
-            done: false,
-        };
-        files.push((name, record));
+    for some in manifest.files.chunks(FILES_AT_ONCE) {
+        let mut files = Vec::with_capacity(some.len());
+        let mut names = Vec::with_capacity(some.len());
+        for file in some {
+            let name = naming::file_stem(&file.key).to_owned();
+            names.push(name.clone());
+            let record = InventoryFile {
+                account: bucket.account.clone(),
+                bucket: bucket.bucket.clone(),
+                region: region.clone(),
+                report: manifest_key.clone(),
+                destination_bucket: manifest.destination_bucket.clone(),
+                key: file.key.clone(),
+                size: file.size,
+                md5: file.md5,
+                format: manifest.format,
+                schema: manifest.schema.clone(),
+                done: false,
+            };
+            files.push((name, record));
+        }
+        // The records first: a message finds its file.
+        runs.add_files(run_id, &files).await?;
+        send(platform, run_id, bucket, names).await?;
     }
-    // The records first: a message finds its file.
-    runs.add_files(run_id, &files).await?;
-    send(platform, run_id, bucket, names).await?;
     tracing::info!(files = count, "report verified");
     Ok(())
 }

@@ -4,7 +4,7 @@
 //! May be repeated: statuses only move forward.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::{StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
@@ -50,7 +50,7 @@ pub struct Output {
 /// # Errors
 /// `Throttled`, `Unavailable`, `Conflict`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
-    let stop_at = Instant::now() + TIME;
+    let stop_at = platform.clients.now() + TIME;
     let run = platform.run(&input.run_id).await?;
     let runs = platform.runs();
     let mut cursor = None;
@@ -69,7 +69,7 @@ pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, Tas
         });
         open.sort_by_key(position);
         for batch in open.chunks(BATCH) {
-            if Instant::now() >= stop_at {
+            if platform.clients.now() >= stop_at {
                 break;
             }
             futures::stream::iter(batch)
@@ -117,8 +117,7 @@ async fn refresh(
                 .await?;
             Ok(())
         }
-        // The next look will tell.
-        Err(error) if error.is_passing() => Err(error),
+        // The next look will tell, and no bucket keeps the run from the others.
         Err(error) => {
             tracing::warn!(bucket = %bucket.bucket, %error, "bucket cannot be looked at");
             Ok(())
@@ -160,17 +159,19 @@ async fn look_at(
                     destination_owner: &platform.settings.host_account,
                 };
                 tracing::warn!(bucket = %bucket.bucket, "inventory configuration was removed");
-                source
+                let put = source
                     .put_configuration(&bucket.region, &bucket.bucket, &delivery)
-                    .await?;
+                    .await;
                 // Whoever ends the bucket or the run says so first and removes then, so that either
-                // of the two sees the other.
-                if !awaits_report(platform, run, bucket).await? {
+                // of the two sees the other. Who cannot see takes it back: the next look puts it again.
+                let awaits = awaits_report(platform, run, bucket).await;
+                if !matches!(awaits, Ok(true)) {
                     source
                         .remove_configuration(&bucket.region, &bucket.bucket, &id)
                         .await?;
-                    return Ok(None);
+                    return awaits.map(|_| None);
                 }
+                put?;
             }
         }
         Err(error) => return ended(error, "s3:GetInventoryConfiguration").map(Some),

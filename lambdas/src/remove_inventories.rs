@@ -3,9 +3,10 @@
 //! May be repeated: what is not there is removed.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use futures::StreamExt;
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use shared::aws::{AwsError, SourceAccount};
 use shared::error::TaskError;
@@ -46,7 +47,7 @@ pub struct Output {
 /// # Errors
 /// `Throttled`, `Unavailable`.
 pub async fn handle(platform: Arc<Platform>, input: Input) -> Result<Output, TaskError> {
-    let stop_at = Instant::now() + TIME;
+    let stop_at = platform.clients.now() + TIME;
     let source = platform
         .clients
         .source_account(&platform.settings, &input.account_id);
@@ -96,10 +97,10 @@ impl Work<'_> {
     async fn remove_recorded(
         &self,
         buckets: &[SourceBucket],
-        stop_at: Instant,
+        stop_at: Timestamp,
     ) -> Result<bool, TaskError> {
         for batch in buckets.chunks(BATCH) {
-            if Instant::now() >= stop_at {
+            if self.platform.clients.now() >= stop_at {
                 return Ok(false);
             }
             let mut answers = futures::stream::iter(batch)
@@ -118,7 +119,7 @@ impl Work<'_> {
     }
 
     /// Without a record, every bucket of the account may have a configuration.
-    async fn remove_everywhere(&self, stop_at: Instant) -> Result<bool, TaskError> {
+    async fn remove_everywhere(&self, stop_at: Timestamp) -> Result<bool, TaskError> {
         let buckets = match self.source.buckets().await {
             Ok(buckets) => buckets,
             Err(error) if error.is_passing() => return Err(error.into()),
@@ -128,7 +129,7 @@ impl Work<'_> {
             }
         };
         for batch in buckets.chunks(BATCH) {
-            if Instant::now() >= stop_at {
+            if self.platform.clients.now() >= stop_at {
                 return Ok(false);
             }
             let mut answers = futures::stream::iter(batch)

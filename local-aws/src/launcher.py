@@ -21,7 +21,9 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   `/_s3insights/calls` tells. The accounts' roots, which may do anything, are not among them.
 * An alarm over several metrics is made, over the first of them. MiniStack 1.5.33 knows no metric math; no
   alarm moves there anyway.
-* Notifications that SNS puts into queues are lost, duplicated or late where a plan of faults says so.
+* Where a plan of faults says so, notifications that SNS puts into queues are lost, duplicated or late, calls
+  of state machines are refused or their answers lost, messages are received twice, and functions end early.
+* A task that waits for a callback fails when its function does, as on AWS. MiniStack 1.5.33 waits on.
 * The states inside of maps and of parallel branches are in the histories of executions, as on AWS.
   MiniStack 1.5.33 writes down those of the outermost level only.
 * What functions print goes to one file per function, as it is printed.
@@ -280,36 +282,43 @@ def describe_calls():
             for (principal, action, allowed), (count, resource) in sorted(list(calls.items()))]
 
 
-notification_faults = {"faults": {}, "seed": 0, "number": 0, "counts": {}}
+# What the plan of faults says of what stays in here, and what came of it.
+plan = {"faults": {}, "numbers": {}, "counts": {}}
+plan_lock = threading.Lock()
 
 
-def set_notification_faults(request):
-    faults = request.get("faults", {})
+def set_fault_plan(request):
     if "seed" in request:
-        notification_faults.update(number=0, counts={}, seed=request["seed"])
-    notification_faults["faults"] = faults
+        plan.update(numbers={}, counts={})
+    plan["faults"] = request
     return {}
+
+
+def share(number, kind):
+    """A number from 0 to 1 that belongs to one event and one kind of fault."""
+    text = f"{plan['faults']['seed']}|{number}|{kind}"
+    return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
+
+
+def next_fault(subject, shares):
+    """The first kind of fault that the plan has for the next event of a subject, and its number."""
+    with plan_lock:
+        number = plan["numbers"][subject] = plan["numbers"].get(subject, 0) + 1
+        kind = next((kind for kind, wanted in shares.items() if share(number, kind) < wanted), None)
+        if kind:
+            name = f"{subject}_{kind}"
+            plan["counts"][name] = plan["counts"].get(name, 0) + 1
+    return kind, number
 
 
 def disturb_notifications():
     deliver = sns._deliver_to_sqs
-    lock = threading.Lock()
-
-    def share(number, kind):
-        text = f"{notification_faults['seed']}|{number}|{kind}"
-        return int.from_bytes(hashlib.sha256(text.encode()).digest()[:4], "big") / 2**32
 
     def deliver_to_sqs(*args, **kwargs):
-        faults = notification_faults["faults"]
+        faults = plan["faults"].get("notifications")
         if not faults:
             return deliver(*args, **kwargs)
-        with lock:
-            notification_faults["number"] += 1
-            number = notification_faults["number"]
-            kind = next((kind for kind in ("lost", "duplicated", "late") if share(number, kind) < faults[kind]), None)
-            if kind:
-                counts, name = notification_faults["counts"], "notification_" + kind
-                counts[name] = counts.get(name, 0) + 1
+        kind, number = next_fault("notification", {kind: faults[kind] for kind in ("lost", "duplicated", "late")})
         if kind == "lost":
             return None
         if kind == "duplicated":
@@ -325,6 +334,81 @@ def disturb_notifications():
         return deliver(*args, **kwargs)
 
     sns._deliver_to_sqs = deliver_to_sqs
+
+
+def mend_callbacks():
+    invoke = stepfunctions._invoke_with_callback
+    call = stepfunctions._call_lambda
+    waiting = ContextVar("waiting", default=None)
+
+    def invoke_with_callback(resource, input_data, token, state):
+        mark = waiting.set(token)
+        try:
+            return invoke(resource, input_data, token, state)
+        finally:
+            waiting.reset(mark)
+
+    def call_lambda(*args, **kwargs):
+        try:
+            return call(*args, **kwargs)
+        except stepfunctions._ExecutionError as error:
+            if record := stepfunctions._task_tokens.get(waiting.get()):
+                record["error"] = {"Error": error.error, "Cause": error.cause}
+                record["event"].set()
+            raise
+
+    stepfunctions._invoke_with_callback = invoke_with_callback
+    stepfunctions._call_lambda = call_lambda
+
+
+def disturb_machines():
+    def disturb(name, refused, answer_lost):
+        call = getattr(stepfunctions, name)
+
+        def disturbed(*args, **kwargs):
+            faults = plan["faults"].get("machines")
+            if not faults:
+                return call(*args, **kwargs)
+            kind, _ = next_fault("machine", faults)
+            if kind == "refused":
+                raise stepfunctions._ExecutionError(refused, "A fault on purpose.")
+            answer = call(*args, **kwargs)
+            if kind == "answer_lost":
+                raise stepfunctions._ExecutionError(answer_lost, "A fault on purpose.")
+            return answer
+
+        setattr(stepfunctions, name, disturbed)
+
+    disturb("_call_lambda", "Lambda.TooManyRequestsException", "Lambda.SdkClientException")
+    disturb("_invoke_dynamodb", "DynamoDB.ThrottlingException", "DynamoDB.SdkClientException")
+    disturb("_invoke_nested_start_execution_sync",
+            "StepFunctions.ThrottlingException", "StepFunctions.SdkClientException")
+
+
+def disturb_messages():
+    collect = sqs._collect_msgs
+
+    def collect_msgs(*args, **kwargs):
+        messages = collect(*args, **kwargs)
+        wanted = plan["faults"].get("received_twice")
+        for message in messages if wanted else ():
+            kind, _ = next_fault("message", {"received_twice": wanted})
+            if kind:
+                message["visible_at"] = time.time()
+        return messages
+
+    sqs._collect_msgs = collect_msgs
+
+
+def limit_functions():
+    invoke = lambda_runtime.ProvidedWorker.invoke
+
+    def limited(self, *args, **kwargs):
+        if seconds := plan["faults"].get("function_seconds"):
+            self.config = self.config | {"Timeout": min(seconds, self.config.get("Timeout", 30))}
+        return invoke(self, *args, **kwargs)
+
+    lambda_runtime.ProvidedWorker.invoke = limited
 
 
 def describe_bucket(name):
@@ -379,11 +463,11 @@ def add_endpoints():
             document = describe_calls()
         elif scope["path"] == "/_s3insights/heads":
             document = heads(json.loads(await read_body(receive)))
-        elif scope["path"] == "/_s3insights/notification-faults":
+        elif scope["path"] == "/_s3insights/fault-plan":
             if scope["method"] == "GET":
-                document = notification_faults["counts"]
+                document = plan["counts"]
             else:
-                document = set_notification_faults(json.loads(await read_body(receive)))
+                document = set_fault_plan(json.loads(await read_body(receive)))
         elif scope["path"] == "/_s3insights/redelivery-scale":
             document = set_redelivery_scale(json.loads(await read_body(receive)))
         else:
@@ -438,6 +522,10 @@ mend_copies_from_other_accounts()
 take_alarms_over_several_metrics()
 scale_redelivery()
 disturb_notifications()
+disturb_machines()
+mend_callbacks()
+disturb_messages()
+limit_functions()
 mend_histories()
 count_calls()
 add_endpoints()

@@ -48,7 +48,7 @@ mod package;
 mod python;
 
 pub use deploy::StackSource;
-pub use gate::{FaultKind, FaultPlan, FaultRule, NotificationFaults};
+pub use gate::{FaultKind, FaultPlan, FaultRule, MachineFaults, NotificationFaults};
 pub use mail::Mail;
 
 /// The host account unless [`StartOptions::host_account_id`] says otherwise.

@@ -94,9 +94,8 @@ impl MessageFailure {
         };
         Self {
             reason: Reason {
-                code: error.name().to_owned(),
-                message,
                 missing_permission,
+                ..Reason::new(error.name(), message)
             },
             receives,
             failed_at: now,

@@ -3,6 +3,8 @@
 
 use lambda_runtime::Diagnostic;
 
+use crate::foreign_text::cut;
+
 /// Why a task failed. What may happen to a single source bucket (refused, gone, empty) is an
 /// outcome of the task and never one of these.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -57,11 +59,15 @@ impl TaskError {
     }
 }
 
+/// Most bytes of a message that reach a state machine: with what JSON escapes, the cause of a failed state
+/// ends at 32,768 characters.
+pub const MAX_MESSAGE_BYTES: usize = 10_000;
+
 impl From<TaskError> for Diagnostic {
     fn from(error: TaskError) -> Self {
         Self {
             error_type: error.name().into(),
-            error_message: error.to_string(),
+            error_message: cut(error.to_string(), MAX_MESSAGE_BYTES),
         }
     }
 }
@@ -86,5 +92,12 @@ mod tests {
             .into_iter()
             .collect();
         assert_eq!(names, TaskError::NAMES);
+    }
+
+    #[test]
+    fn a_message_of_any_length_is_a_cause_that_a_machine_takes() {
+        let error = TaskError::Internal("\n\"".repeat(1_000_000));
+        let cause = serde_json::to_string(&Diagnostic::from(error).error_message).unwrap();
+        assert!(cause.len() < 32_768, "{}", cause.len());
     }
 }

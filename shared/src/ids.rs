@@ -4,9 +4,11 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
+use crate::foreign_text::excerpt;
+
 /// An identifier that does not keep its rules.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-#[error("{found:?} is not {expected}")]
+#[error("{} is not {expected}", excerpt(found))]
 pub struct InvalidId {
     /// The offending text.
     pub found: String,

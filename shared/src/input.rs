@@ -6,7 +6,9 @@ mod check;
 use jiff::{SignedDuration, Timestamp};
 use serde::{Deserialize, Serialize};
 
-pub use self::check::{Checked, FIELDS, Problem, Surroundings, check, describe, is_identifier};
+pub use self::check::{
+    Checked, FIELDS, MAX_STORED_BYTES, Problem, Surroundings, check, describe, is_identifier,
+};
 use crate::catalogue::Given;
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::manifest::ManifestUri;
@@ -61,7 +63,7 @@ pub struct AccountInput {
     /// Its id.
     pub id: AccountId,
     /// Bucket names to leave out; `*` stands for any text.
-    #[serde(default)]
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub exclude: Vec<String>,
 }
 
@@ -119,11 +121,27 @@ pub fn excluded_by<'a>(exclude: &'a [String], bucket: &BucketName) -> Option<&'a
         .find(|pattern| glob_matches(pattern, bucket.as_str()))
 }
 
-/// `*` stands for any text, everything else for itself. Bucket names hold no character that is
-/// special to [`globset`] but the pattern may, so only `*` is let through.
+/// Whether a whole name fits a pattern, in which `*` stands for any text and everything else for itself.
+/// An input may have tens of thousands of patterns, and each is held against every bucket.
 fn glob_matches(pattern: &str, name: &str) -> bool {
-    let escaped: Vec<String> = pattern.split('*').map(globset::escape).collect();
-    globset::Glob::new(&escaped.join("*")).is_ok_and(|glob| glob.compile_matcher().is_match(name))
+    let Some((first, rest)) = pattern.split_once('*') else {
+        return pattern == name;
+    };
+    let (middle, last) = rest.rsplit_once('*').unwrap_or(("", rest));
+    let Some(mut between) = name
+        .strip_prefix(first)
+        .and_then(|name| name.strip_suffix(last))
+    else {
+        return false;
+    };
+    // What is found as early as it can be leaves the most for what follows.
+    for part in middle.split('*') {
+        let Some((_, after)) = between.split_once(part) else {
+            return false;
+        };
+        between = after;
+    }
+    true
 }
 
 #[cfg(test)]

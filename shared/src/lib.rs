@@ -8,6 +8,9 @@ pub mod consolidation;
 pub mod dead_letter;
 pub mod derived;
 pub mod error;
+pub mod foreign_text;
+#[cfg(test)]
+mod hostile;
 pub mod ids;
 pub mod input;
 pub mod manifest;

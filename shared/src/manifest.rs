@@ -12,6 +12,7 @@ use jiff::Timestamp;
 use md5::Digest;
 use serde::{Deserialize, Serialize};
 
+use crate::foreign_text::excerpt;
 use crate::ids::BucketName;
 
 mod file_schema;
@@ -25,6 +26,16 @@ pub const MANIFEST_FILE_NAME: &str = "manifest.json";
 
 /// Name of the file with the manifest's MD5. S3 writes it last: once it is there, so is the report.
 pub const CHECKSUM_FILE_NAME: &str = "manifest.checksum";
+
+/// S3 takes keys of at most this many bytes.
+const MAX_KEY_BYTES: usize = 1_024;
+
+/// Most bytes of a manifest that are taken into memory: some 150,000 files, which are more than S3 is known
+/// to write for any bucket.
+pub const MAX_MANIFEST_BYTES: usize = 32 * 1024 * 1024;
+
+/// The same of a checksum, which has 32 digits and perhaps a line end.
+pub const MAX_CHECKSUM_BYTES: usize = 1_024;
 
 /// A checked manifest of an inventory report.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -89,7 +100,7 @@ impl fmt::Display for FileFormat {
 /// A data file of an inventory report.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ManifestFile {
-    /// Full key in the destination bucket; not empty and without `..`.
+    /// Full key in the destination bucket; not empty, without `..`, and no longer than S3 takes.
     pub key: String,
     /// Size in bytes.
     pub size: u64,
@@ -411,6 +422,16 @@ fn parse_file(index: usize, raw: RawFile) -> Result<ManifestFile, ManifestError>
             format!("{} is not a key that S3 delivers to", excerpt(&raw.key)),
         );
     }
+    if raw.key.len() > MAX_KEY_BYTES {
+        return problem(
+            "key",
+            format!(
+                "{} has {} bytes, and S3 takes at most {MAX_KEY_BYTES}",
+                excerpt(&raw.key),
+                raw.key.len()
+            ),
+        );
+    }
     let Some(size) = raw.size.as_u64() else {
         return problem("size", format!("{} is not a size in bytes", raw.size));
     };
@@ -425,15 +446,6 @@ fn parse_file(index: usize, raw: RawFile) -> Result<ManifestFile, ManifestError>
         size,
         md5,
     })
-}
-
-/// Text of others for a message: escaped, and not longer than a line or two.
-pub(crate) fn excerpt(text: &str) -> String {
-    const LIMIT: usize = 200;
-    match text.char_indices().nth(LIMIT) {
-        Some((end, _)) => format!("{:?}…", &text[..end]),
-        None => format!("{text:?}"),
-    }
 }
 
 #[cfg(test)]

@@ -119,6 +119,18 @@ pub fn smoke_test_bucket(run_id: &RunId, region: &Region) -> BucketName {
         .expect("run ids and Regions hold only what bucket names may")
 }
 
+/// Most bytes of [`file_stem`]. With everything that stands before and behind it in keys of ours and in the
+/// run table, it stays below the 1,024 bytes that either has.
+pub const MAX_FILE_STEM_BYTES: usize = 255;
+
+/// Whether a [`file_stem`] may name files of a snapshot. Athena passes over files whose names begin with
+/// `_` or `.`, so their rows would be missing from the table.
+pub fn is_file_stem(stem: &str) -> bool {
+    (1..=MAX_FILE_STEM_BYTES).contains(&stem.len())
+        && !stem.starts_with('_')
+        && !stem.contains(|c: char| matches!(c, '/' | '.') || c.is_control())
+}
+
 /// The name of a delivered data file without its folders and its ending: what the consolidated
 /// file and its totals are named after.
 pub fn file_stem(key: &str) -> &str {
@@ -170,6 +182,30 @@ mod tests {
         for (name, own) in cases {
             let bucket = BucketName::try_from(name).unwrap();
             assert_eq!(is_own_bucket(&deployment, &host, &bucket), own, "{name}");
+        }
+    }
+
+    #[test]
+    fn a_name_of_any_file_fits_into_keys_and_is_seen_by_athena() {
+        let longest = "x".repeat(MAX_FILE_STEM_BYTES);
+        let (run_id, account) = (RunId::try_from("abcdefghij012345"), "111111111111".parse());
+        let (run_id, account): (_, AccountId) = (run_id.unwrap(), account.unwrap());
+        let region = Region::try_from("ap-southeast-123456789-1").unwrap();
+        let bucket = BucketName::try_from("b".repeat(255)).unwrap();
+        let prefix = partition_prefix(&run_id, &account, &region, &bucket);
+        assert!(format!("{prefix}{longest}.parquet").len() <= 1_024);
+        assert!(file_totals_key(&run_id, &account, &bucket, &longest).len() <= 1_024);
+        for (stem, is_one) in [
+            ("0c5e-11", true),
+            (&longest, true),
+            (&format!("{longest}x"), false),
+            ("", false),
+            ("_0c5e", false),
+            ("..", false),
+            ("a/b", false),
+            ("a\0", false),
+        ] {
+            assert_eq!(is_file_stem(stem), is_one, "{stem}");
         }
     }
 

@@ -4,6 +4,7 @@
 use jiff::Timestamp;
 
 use crate::error::TaskError;
+use crate::foreign_text::excerpt;
 use crate::ids::{AccountId, BucketName, DeploymentName, Region, RunId};
 use crate::input::{AccountInput, RunInput, excluded_by};
 use crate::manifest::{Manifest, ManifestUri, ReportLocation, verify_checksum};
@@ -176,8 +177,9 @@ fn check_report(
     // A manifest may list only what was delivered for its own bucket.
     if let Some(file) = manifest.files.iter().find(|file| !is_own(&file.key)) {
         return foreign(format!(
-            "the manifest lists {:?}, which is not {}",
-            file.key, expected.place
+            "the manifest lists {}, which is not {}",
+            excerpt(&file.key),
+            expected.place
         ));
     }
     let mut stems: Vec<&str> = manifest
@@ -185,6 +187,16 @@ fn check_report(
         .iter()
         .map(|file| naming::file_stem(&file.key))
         .collect();
+    if let Some(stem) = stems.iter().find(|stem| !naming::is_file_stem(stem)) {
+        return Err(Reason::new(
+            "MalformedManifest",
+            format!(
+                "{} is not the name of a data file: 1 to {} bytes, the first not _ or a point",
+                excerpt(stem),
+                naming::MAX_FILE_STEM_BYTES
+            ),
+        ));
+    }
     stems.sort_unstable();
     if let Some([twin, _]) = stems
         .array_windows()
@@ -192,7 +204,7 @@ fn check_report(
     {
         return Err(Reason::new(
             "MalformedManifest",
-            format!("two files of the manifest are named {twin:?}"),
+            format!("two files of the manifest are named {}", excerpt(twin)),
         ));
     }
     Ok(manifest)
@@ -314,7 +326,11 @@ pub fn usable_destination(destination: Option<&Destination>) -> Result<&Destinat
                 reason.code, reason.message
             ),
         )),
-        _ => Err(Reason::new(
+        Some(Destination { region, .. }) => Err(Reason::new(
+            "DestinationNotCreated",
+            format!("the inventory destination in {region} was not ready in time"),
+        )),
+        None => Err(Reason::new(
             "DestinationNotCreated",
             "there is no inventory destination in the bucket's Region",
         )),

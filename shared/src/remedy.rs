@@ -31,7 +31,7 @@ pub fn remedy(reason: &Reason) -> &'static str {
         "ManifestMissing" => {
             "Start another run; for a report of existing_inventories, correct its place in the input."
         }
-        "MalformedManifest" | "UnreadableFile" => {
+        "MalformedManifest" | "ManifestTooLarge" | "UnreadableFile" => {
             "Keep the report, see whether another reader reads it, and start another run."
         }
         "FileMismatch" => {
@@ -49,6 +49,10 @@ pub fn remedy(reason: &Reason) -> &'static str {
         "TooManyAccounts" => "Split the accounts over several runs.",
         "QueryFailed" => "Correct the SQL, or raise the scan limit of the workgroup.",
         "QueryCancelled" => "Run the query again in the Athena console.",
+        "Unavailable" | "Conflict" => "Start another run: this was passing, and lasted too long.",
+        "ConfigurationTooSlow" => {
+            "See who else changes buckets of the account: S3 throttled for a day."
+        }
         code if is_throttle(code) => "Start another run, at a time when less else calls S3.",
         _ => UNKNOWN,
     }

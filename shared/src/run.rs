@@ -25,6 +25,7 @@ use crate::input::{Problem, RunInput};
 use crate::manifest::{FileFormat, ManifestUri, Md5Hash, SchemaField};
 use crate::sample::Sample;
 use crate::status::{InventoryStatus, Reason};
+use crate::summary::cause_message;
 
 /// Days that the record of a run is kept.
 pub const RECORD_DAYS: i64 = 400;
@@ -66,6 +67,13 @@ pub struct Failure {
     pub error: String,
     /// What it said. Data from outside: escape it.
     pub cause: String,
+}
+
+impl Failure {
+    /// The same as the reason of an account or a bucket that is given up.
+    pub fn reason(&self) -> Reason {
+        Reason::new(&self.error, cause_message(&self.cause))
+    }
 }
 
 /// The run itself.

@@ -177,6 +177,7 @@ struct RawObject {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::hostile;
     use proptest::prelude::*;
     use serde_json::json;
 
@@ -360,7 +361,55 @@ mod tests {
         assert_eq!(order("1", "0FFF"), Ordering::Greater);
     }
 
+    #[test]
+    fn an_event_of_any_size_and_depth_is_read_or_unknown() {
+        let many = json!({ "Records": vec![record(); 10_000] });
+        let Notification::ObjectsCreated(all) = parse(&many) else {
+            panic!("there are 10,000 created objects");
+        };
+        assert_eq!(all.len(), 10_000);
+        // Deeper than any stack.
+        for (open, close) in [("[", "]"), ("{\"Records\":", "}"), ("{\"Message\":", "}")] {
+            let deep = format!("{}1{}", open.repeat(100_000), close.repeat(100_000));
+            assert_eq!(Notification::parse(&deep), Notification::Unknown);
+        }
+        // The longest key, each byte of it escaped, and one that S3 would not take.
+        for bytes in [1_024, 1_000_000] {
+            let Notification::ObjectsCreated(created) =
+                parse_with("/s3/object/key", json!("%2F".repeat(bytes)))
+            else {
+                panic!("it is a created object");
+            };
+            assert_eq!(created[0].key, "/".repeat(bytes));
+        }
+    }
+
     proptest! {
+        #[test]
+        fn any_event_is_read_or_unknown(
+            event in hostile::mutated(json!({ "Records": [record(), record()] })),
+            is_wrapped in any::<bool>(),
+        ) {
+            let body = if is_wrapped {
+                json!({ "Type": "Notification", "Message": event.to_string() }).to_string()
+            } else {
+                event.to_string()
+            };
+            if let Notification::ObjectsCreated(created) = Notification::parse(&body) {
+                prop_assert!(!created.is_empty());
+                for object in created {
+                    prop_assert!(BucketName::try_from(object.bucket.as_str()).is_ok());
+                }
+            }
+        }
+
+        #[test]
+        fn no_json_makes_the_parser_panic(event in hostile::json()) {
+            let _ = parse(&event);
+            let _ = parse(&json!({ "Records": event }));
+            let _ = parse(&json!({ "Records": [event] }));
+        }
+
         #[test]
         fn no_body_makes_the_parser_panic(body in any::<String>(), key in any::<String>()) {
             let _ = Notification::parse(&body);

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::foreign_text;
+
 /// How many rows are kept.
 pub const MAX_ROWS: usize = 10;
 /// How many columns are kept.
@@ -25,6 +27,7 @@ impl Sample {
         columns: impl IntoIterator<Item = String>,
         rows: impl IntoIterator<Item = Vec<Option<String>>>,
     ) -> Self {
+        let cut = |value| foreign_text::cut(value, MAX_VALUE_BYTES);
         Self {
             columns: columns.into_iter().take(MAX_COLUMNS).map(cut).collect(),
             rows: rows
@@ -37,14 +40,6 @@ impl Sample {
                 .collect(),
         }
     }
-}
-
-fn cut(mut value: String) -> String {
-    if value.len() > MAX_VALUE_BYTES {
-        value.truncate(value.floor_char_boundary(MAX_VALUE_BYTES));
-        value.push('…');
-    }
-    value
 }
 
 #[cfg(test)]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::foreign_text::cut;
+
 /// The inventory status of a source bucket. The first six names are the predecessor's and keep
 /// their meaning.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
@@ -98,11 +100,17 @@ pub struct Reason {
 }
 
 impl Reason {
-    /// A reason without a known missing permission.
+    /// Most bytes of a message that are kept: a reason is part of a record, which ends at 400 KB, and of a
+    /// list of reasons that somebody reads.
+    pub const MAX_MESSAGE_BYTES: usize = 2_000;
+    /// The same of a code.
+    pub const MAX_CODE_BYTES: usize = 100;
+
+    /// A reason without a known missing permission. What is longer than it may be is cut.
     pub fn new(code: impl Into<String>, message: impl Into<String>) -> Self {
         Self {
-            code: code.into(),
-            message: message.into(),
+            code: cut(code.into(), Self::MAX_CODE_BYTES),
+            message: cut(message.into(), Self::MAX_MESSAGE_BYTES),
             missing_permission: None,
         }
     }
@@ -172,6 +180,18 @@ mod tests {
         for status in InventoryStatus::ALL {
             assert_eq!(serde_json::to_value(status).unwrap(), status.name());
         }
+    }
+
+    #[test]
+    fn a_reason_is_small_whatever_aws_said() {
+        let reason = Reason::new("ü".repeat(1_000), "ü".repeat(1_000_000));
+        assert_eq!(reason.code, format!("{}…", "ü".repeat(50)));
+        assert_eq!(reason.message, format!("{}…", "ü".repeat(1_000)));
+        let short = Reason::new("NoSuchBucket", "gone");
+        assert_eq!(
+            (short.code, short.message),
+            ("NoSuchBucket".into(), "gone".into())
+        );
     }
 
     #[test]

@@ -30,10 +30,11 @@ mod links;
 mod render;
 mod view;
 
+pub use crate::foreign_text::visible;
 pub use breakdowns::{Breakdowns, Part, Parts};
 pub use changes::{BucketChange, ChangeKind, Changes, earlier_run};
 pub use findings::QueryResult;
-pub use render::{MAX_BYTES, bytes, number, visible};
+pub use render::{MAX_BYTES, bytes, number};
 pub(crate) use view::{cleanup as cleanup_told, headline, shortened};
 
 /// Where a run happened, as far as its records do not tell.

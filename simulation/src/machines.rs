@@ -86,10 +86,7 @@ async fn harvester(
     };
     let mut failure = take_snapshot(&mut walk, &run).await.err();
     walk.enter("Clean up");
-    let told = failure
-        .as_ref()
-        .map(|broken| json!({ "error": broken.error, "cause": broken.cause }));
-    let input = json!({ "run_id": run.run_id, "failure": told });
+    let input = json!({ "run_id": run.run_id, "failure": failure.as_ref().map(told) });
     let nested = start_cleanup(&world, &platform, Some(&arn), input);
     let is_clean = world
         .until(|state| match state.executions[&nested].status {
@@ -117,19 +114,8 @@ async fn take_snapshot(walk: &mut Walk<'_>, run: &initialize::Output) -> Result<
     let run_id = &run.run_id;
     walk.enter("Discover the source buckets");
     let discovered = run.accounts.iter().map(|account| {
-        let mut walk = walk.inside();
-        let input = json!({ "run_id": run_id, "account_id": account });
-        async move {
-            let found = walk
-                .task("Discover buckets", input, discover_buckets::handle)
-                .await;
-            walk.enter(if found.is_ok() {
-                END
-            } else {
-                "Account not discovered"
-            });
-            found
-        }
+        let input = json!({ "run_id": run_id, "account_id": account, "failure": null });
+        discover(walk.inside(), input)
     });
     first_error(join_all(discovered).await)?;
     walk.enter("Look up the Regions");
@@ -151,7 +137,7 @@ async fn take_snapshot(walk: &mut Walk<'_>, run: &initialize::Output) -> Result<
     }
     walk.enter("Configure the source buckets");
     let configured = run.accounts.iter().map(|account| {
-        let input = json!({ "run_id": run_id, "account_id": account });
+        let input = json!({ "run_id": run_id, "account_id": account, "failure": null });
         configure(walk.inside(), input)
     });
     first_error(join_all(configured).await)?;
@@ -164,9 +150,17 @@ async fn take_snapshot(walk: &mut Walk<'_>, run: &initialize::Output) -> Result<
         .await?;
     crate::checks::after_publication(&mut walk.world.state(), run_id.as_str());
     let input = json!({ "run_id": run_id, "failure": null });
-    walk.task("Send summary", input, send_summary::handle)
-        .await?;
-    Ok(())
+    let sent = walk.task("Send summary", input, send_summary::handle).await;
+    match sent {
+        // Cleanup tries once more.
+        Err(broken) if walk.catcher(&broken)["Assign"].get("failure").is_none() => Ok(()),
+        sent => sent.map(|_| ()),
+    }
+}
+
+/// A failure as an input of tasks tells it.
+fn told(failure: &Broken) -> Value {
+    json!({ "error": failure.error, "cause": failure.cause })
 }
 
 fn first_error<T>(answers: Vec<Result<T, Broken>>) -> Result<(), Broken> {
@@ -176,10 +170,29 @@ fn first_error<T>(answers: Vec<Result<T, Broken>>) -> Result<(), Broken> {
         .map_or(Ok(()), Err)
 }
 
+async fn discover(mut walk: Walk<'_>, mut input: Value) -> Result<(), Broken> {
+    const GIVE_UP: &str = "Give up the account";
+    let handle = discover_buckets::handle;
+    let mut discovered = walk.task("Discover buckets", input.clone(), handle).await;
+    if let Err(broken) = &discovered
+        && walk.catcher(broken)["Next"] == GIVE_UP
+    {
+        input["failure"] = told(broken);
+        discovered = walk.task(GIVE_UP, input, handle).await;
+    }
+    walk.enter(if discovered.is_ok() {
+        END
+    } else {
+        "Account not discovered"
+    });
+    discovered.map(|_| ())
+}
+
 async fn create(mut walk: Walk<'_>, input: Value) -> Result<(), Broken> {
+    const NOT_COVERED: &str = "Region not covered";
     let most = walk.bound("Destination settled?", "polls");
     let mut polls = 0;
-    let failure = loop {
+    loop {
         let input = input.clone();
         let output = walk
             .task("Create destination", input, create_destination::handle)
@@ -190,28 +203,33 @@ async fn create(mut walk: Walk<'_>, input: Value) -> Result<(), Broken> {
                 walk.enter("Destination settled");
                 return Ok(());
             }
-            Ok(_) if polls >= most => break broken("DestinationNotReady", ""),
+            Ok(_) if polls >= most => {
+                walk.enter(NOT_COVERED);
+                return Ok(());
+            }
             Ok(_) => {}
-            Err(broken) => break broken,
+            Err(broken) if walk.catcher(&broken)["Next"] == NOT_COVERED => {
+                walk.enter(NOT_COVERED);
+                return Ok(());
+            }
+            Err(broken) => {
+                walk.enter("Destination not created");
+                return Err(broken);
+            }
         }
         walk.wait("Wait for the destination stack", 60.min(10 * polls))
             .await;
-    };
-    walk.enter("Destination not created");
-    Err(failure)
+    }
 }
 
-async fn configure(mut walk: Walk<'_>, input: Value) -> Result<(), Broken> {
+async fn configure(mut walk: Walk<'_>, mut input: Value) -> Result<(), Broken> {
+    const GIVE_UP: &str = "Give up the buckets";
     let most = walk.bound("Every bucket configured?", "calls");
+    let handle = configure_inventories::handle;
     let mut calls = 0;
-    let failure = loop {
-        let input = input.clone();
+    let given_up = loop {
         let output = walk
-            .task(
-                "Configure inventories",
-                input,
-                configure_inventories::handle,
-            )
+            .task("Configure inventories", input.clone(), handle)
             .await;
         calls += 1;
         match output {
@@ -221,11 +239,21 @@ async fn configure(mut walk: Walk<'_>, input: Value) -> Result<(), Broken> {
             }
             Ok(_) if calls < most => {}
             Ok(_) => break broken("ConfigurationTooSlow", ""),
-            Err(broken) => break broken,
+            Err(broken) if walk.catcher(&broken)["Next"] == GIVE_UP => break broken,
+            Err(broken) => {
+                walk.enter("Account not configured");
+                return Err(broken);
+            }
         }
     };
-    walk.enter("Account not configured");
-    Err(failure)
+    input["failure"] = told(&given_up);
+    let recorded = walk.task(GIVE_UP, input, handle).await;
+    walk.enter(if recorded.is_ok() {
+        "Account configured"
+    } else {
+        "Account not configured"
+    });
+    recorded.map(|_| ())
 }
 
 /// "Wait for the inventory reports": the branch that ends first ends both.
@@ -325,19 +353,26 @@ async fn refresh(mut walk: Walk<'_>, run: &initialize::Output) -> Result<Infalli
             .task("Refresh statuses", input, refresh_statuses::handle)
             .await;
         calls += 1;
-        let looked = match looked {
-            Ok(looked) => looked,
-            Err(broken) => {
+        let is_over = match looked {
+            Ok(looked) => {
+                cursor = looked.cursor;
+                looked.settled || looked.deadline_passed
+            }
+            Err(broken) if walk.catcher(&broken)["Next"] == "Refresh failed" => {
                 walk.enter("Refresh failed");
                 return Err(broken);
+            }
+            // The next look will tell.
+            Err(_) => {
+                cursor = None;
+                false
             }
         };
         if calls >= most {
             walk.enter("Refreshed too often");
             return Err(broken("RefreshedTooOften", ""));
         }
-        cursor = looked.cursor;
-        if cursor.is_none() && (looked.settled || looked.deadline_passed) {
+        if cursor.is_none() && is_over {
             walk.enter("Nothing more to await");
             return Err(broken("WaitIsOver", "settled, or the deadline has passed"));
         }

@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use anyhow::{Result, ensure};
-use local_aws::{FaultKind, FaultPlan, FaultRule, NotificationFaults};
+use local_aws::{FaultKind, FaultPlan, FaultRule, MachineFaults, NotificationFaults};
 use serde_json::json;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
@@ -37,15 +37,6 @@ pub struct FaultRun {
     pub broken: Vec<String>,
 }
 
-impl FaultRun {
-    /// Functions that were killed.
-    pub fn kills(&self) -> u64 {
-        let kills = self.faults.iter();
-        let kills = kills.filter(|(kind, _)| kind.starts_with("kill_"));
-        kills.map(|(_, count)| count).sum()
-    }
-}
-
 /// Every third run can be complete: each of its buckets gets a report and no notification is lost.
 fn can_be_complete(seed: u64) -> bool {
     seed.is_multiple_of(3)
@@ -60,11 +51,19 @@ pub fn fault_plan(seed: u64) -> FaultPlan {
         at_most,
         kind,
     };
+    let of_dynamodb = |rule| FaultRule {
+        service: Some("dynamodb".to_owned()),
+        ..rule
+    };
     FaultPlan {
         seed,
         rules: vec![
             rule(FaultKind::KillBefore, 0.01, Some(3)),
             rule(FaultKind::KillAfter, 0.01, Some(3)),
+            rule(FaultKind::HangAfter, 0.005, Some(1)),
+            // Each takes as long as the clients wait for an answer.
+            of_dynamodb(rule(FaultKind::Silence, 0.01, Some(1))),
+            of_dynamodb(rule(FaultKind::StaleRead, 0.2, None)),
             rule(FaultKind::Throttle, 0.05, None),
             rule(FaultKind::Error500, 0.02, None),
             rule(FaultKind::Error503, 0.03, None),
@@ -78,6 +77,13 @@ pub fn fault_plan(seed: u64) -> FaultPlan {
             late: 0.25,
             late_seconds: 8.0,
         },
+        machines: MachineFaults {
+            refused: 0.05,
+            answer_lost: 0.03,
+        },
+        received_twice: 0.1,
+        // Long enough for a silent connection, so that only what hangs is ended.
+        function_seconds: Some(45),
     }
 }
 
@@ -259,23 +265,57 @@ async fn check(platform: &Platform, ended: &Ended, told: &mut FaultRun) -> Resul
     Ok(())
 }
 
+/// Columns of the table: a heading, and the kinds of faults whose counts it shows.
+const COLUMNS: &[(&str, &[&str])] = &[
+    ("Throttled", &["throttle"]),
+    ("500, 503", &["error500", "error503"]),
+    ("Cut off, silent", &["drop_before", "drop_after", "silence"]),
+    ("Late, stale", &["delay", "stale_read"]),
+    ("Killed, hung", &["kill_before", "kill_after", "hang_after"]),
+    (
+        "Calls of machines refused, lost",
+        &["machine_refused", "machine_answer_lost"],
+    ),
+    ("Messages twice", &["message_received_twice"]),
+    (
+        "Notifications lost, twice, late",
+        &[
+            "notification_lost",
+            "notification_duplicated",
+            "notification_late",
+        ],
+    ),
+];
+
 /// The runs of some seeds as a table.
 pub fn fault_table(runs: &[FaultRun]) -> String {
+    let headings: Vec<&str> = COLUMNS.iter().map(|(heading, _)| *heading).collect();
     let mut lines = vec![
-        "| seed | faults | kills | outcome | rows expected | rows found | rows lost | seconds |"
-            .to_owned(),
-        "|---:|---|---:|---|---:|---:|---:|---:|".to_owned(),
+        format!(
+            "| Seed | {} | Outcome | Rows expected | Rows found | Rows lost | Seconds |",
+            headings.join(" | ")
+        ),
+        format!(
+            "|---:|{}---|---:|---:|---:|---:|",
+            "---:|".repeat(headings.len())
+        ),
     ];
     for run in runs {
-        let faults = run.faults.iter();
-        let faults: Vec<String> = faults
-            .map(|(kind, count)| format!("{kind} {count}"))
+        let count = |kind: &str| run.faults.get(kind).copied().unwrap_or_default();
+        let counts: Vec<String> = COLUMNS
+            .iter()
+            .map(|(_, kinds)| {
+                kinds
+                    .iter()
+                    .map(|kind| count(kind))
+                    .sum::<u64>()
+                    .to_string()
+            })
             .collect();
         lines.push(format!(
-            "| {} | {} | {} | {} | {} | {} | {} | {} |",
+            "| {} | {} | {} | {} | {} | {} | {} |",
             run.seed,
-            faults.join(", "),
-            run.kills(),
+            counts.join(" | "),
             run.outcome,
             run.rows_expected,
             run.rows_found,

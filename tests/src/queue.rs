@@ -75,11 +75,25 @@ impl<'a> FileQueue<'a> {
         Self(platform)
     }
 
+    fn client(&self) -> Client {
+        let aws = &self.0.aws;
+        Client::new(&aws.sdk_config(&aws.host_account_id, &aws.region))
+    }
+
+    /// Sends messages, one after the other.
+    pub async fn send(&self, bodies: &[String]) -> Result<()> {
+        let client = self.client();
+        for body in bodies {
+            let message = client.send_message();
+            let message = message.queue_url(self.0.output("FileQueueUrl"));
+            message.message_body(body).send().await?;
+        }
+        Ok(())
+    }
+
     /// Waits until no message is waiting or being worked on.
     pub async fn is_worked_off(&self) -> Result<()> {
-        let aws = &self.0.aws;
-        let client = Client::new(&aws.sdk_config(&aws.host_account_id, &aws.region));
-        is_worked_off(self.0, &client, self.0.output("FileQueueUrl")).await
+        is_worked_off(self.0, &self.client(), self.0.output("FileQueueUrl")).await
     }
 }
 

@@ -192,8 +192,8 @@ impl SampleRun {
     pub fn failed() -> Result<Self> {
         let mut run = run(&ACCOUNTS, &json!({}))?;
         run.failure = Some(Failure {
-            error: "DestinationNotReady".into(),
-            cause: json!({ "errorType": "DestinationNotReady", "errorMessage": "the stack in eu-west-1 was not ready after 20 looks" }).to_string(),
+            error: "Internal".into(),
+            cause: json!({ "errorType": "Internal", "errorMessage": "the stack in eu-west-1 has no output DestinationBucketArn" }).to_string(),
         });
         let mut parts = estate()?;
         for bucket in &mut parts.buckets {

@@ -141,7 +141,7 @@ fn every_error_is_explained() {
     for name in ["harvester", "cleanup"] {
         own_errors(&machine(name), &mut errors);
     }
-    assert!(errors.contains("CleanupIncomplete") && errors.contains("DestinationNotReady"));
+    assert!(errors.contains("CleanupIncomplete") && errors.contains("ConfigurationTooSlow"));
     errors.extend(TaskError::NAMES.iter().map(|name| (*name).to_owned()));
     assert_names("docs/troubleshooting.md", errors, 12);
 }

@@ -6,9 +6,9 @@ use shared::summary::visible;
 
 use super::{Found, find};
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, lines_visible};
 use crate::platform::Platform;
-use crate::trouble::{Trouble, lines_visible};
+use crate::trouble::Trouble;
 
 pub(super) async fn run(platform: &Platform, id: &str, json: bool) -> Result<Exit> {
     let letters = find(platform, &[]).await?;

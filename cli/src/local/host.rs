@@ -61,5 +61,5 @@ pub(super) async fn platform(aws: &LocalAws) -> Result<Platform> {
 }
 
 fn clients(aws: &LocalAws) -> Clients {
-    Clients::from_config(aws.sdk_config(&aws.host_account_id, &aws.region))
+    Clients::from_config(&aws.sdk_config(&aws.host_account_id, &aws.region))
 }

@@ -12,10 +12,10 @@ use shared::summary::{Summary, cause_message, visible};
 
 use super::{interruptible, watch};
 use crate::exit::Exit;
-use crate::output;
+use crate::output::{self, lines_visible};
 use crate::platform::Platform;
 use crate::progress::{Standing, clock};
-use crate::trouble::{Trouble, lines_visible};
+use crate::trouble::Trouble;
 
 /// How a run stands.
 #[derive(Debug, Serialize)]

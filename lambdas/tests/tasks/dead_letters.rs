@@ -103,6 +103,18 @@ fn letter(aws: &Aws) -> DeadLetter {
 }
 
 #[tokio::test]
+async fn the_largest_message_is_kept_to_the_byte() {
+    let mut body = file_message();
+    body["more"] = json!("\u{1b}\"\u{202e}".repeat(1_048_000 / 10));
+    let (aws, response) = keep(script(), batch(&[dead(&body)])).await;
+    assert!(returned(&response).is_empty());
+    assert_eq!(letter(&aws).body, body.to_string());
+    // What the bucket remembers of it is small.
+    let update = aws.call(BUCKET);
+    assert!(update.body.len() < 10_000, "{}", update.body.len());
+}
+
+#[tokio::test]
 async fn a_dead_letter_is_kept_with_its_reason_and_then_acknowledged() {
     let (aws, response) = keep(script(), event()).await;
     assert!(returned(&response).is_empty());

@@ -91,6 +91,48 @@ async fn a_run_is_opened_by_a_conditional_write() {
 }
 
 #[tokio::test]
+async fn a_run_over_as_many_accounts_as_can_be_started_fits_into_its_record() {
+    let mut payload = initialize_payload();
+    let accounts: Vec<Value> = (0..11_000)
+        .map(|number| json!({ "id": format!("{number:012}") }))
+        .collect();
+    payload["input"]["accounts"] = json!(accounts);
+    // No more than Step Functions takes.
+    assert!(payload.to_string().len() <= 262_144);
+    let (aws, answer) = run(initialize_script(), |platform| {
+        initialize::handle(platform, input(payload))
+    })
+    .await;
+    let output = serde_json::to_string(&answer.unwrap()).unwrap();
+    assert!(output.len() < 262_144, "a state's output ends there");
+    // 400 KB are the end of an item, of which what becomes of the run needs a part.
+    let item = aws.call("PutItem run").item().to_string();
+    assert!(item.len() < 300_000, "{}", item.len());
+}
+
+#[tokio::test]
+async fn what_does_not_fit_into_a_record_is_refused_before_anything_is_made() {
+    let mut payload = initialize_payload();
+    let accounts: Vec<Value> = (0..20_000)
+        .map(|number| json!({ "id": format!("{number:012}") }))
+        .collect();
+    payload["input"]["accounts"] = json!(accounts);
+    let mut script = initialize_script();
+    script.truncate(4);
+    let (_, answer) = run(script, |platform| {
+        initialize::handle(platform, input(payload))
+    })
+    .await;
+    let error = answer.unwrap_err();
+    assert_eq!(error.name(), "InvalidInput");
+    let said = error.to_string();
+    assert!(
+        said.contains("\n- input: has 4") && said.contains("some 12,000 accounts"),
+        "{said}"
+    );
+}
+
+#[tokio::test]
 async fn regions_are_known_from_every_page() {
     let mut payload = initialize_payload();
     payload["input"]["supported_regions"] = json!(["us-east-1", "eu-west-1"]);
@@ -237,10 +279,10 @@ async fn a_bad_run_input_names_every_field_and_writes_nothing() {
 // --- discover-buckets --------------------------------------------------------------------------
 
 pub(crate) fn discover_payload() -> Value {
-    json!({ "run_id": "nightly", "account_id": MEMBER })
+    json!({ "run_id": "nightly", "account_id": MEMBER, "failure": null })
 }
 
-fn bucket_page(buckets: &[(&str, Option<&str>)], next: Option<&str>) -> Reply {
+pub(crate) fn bucket_page(buckets: &[(&str, Option<&str>)], next: Option<&str>) -> Reply {
     let buckets = buckets
         .iter()
         .map(|(name, region)| {
@@ -506,6 +548,47 @@ async fn a_role_that_cannot_be_assumed_right_now_is_no_outcome() {
 }
 
 #[tokio::test]
+async fn a_bucket_that_cannot_be_looked_at_right_now_stays_open_and_keeps_nobody_waiting() {
+    for reply in [
+        error(503, "SlowDown"),
+        Reply::BadGateway,
+        Reply::Unreachable,
+    ] {
+        let mut script = discover_script();
+        let look = "GET@eu-west-1 hollow?versions&max-keys=1 as 111111111111";
+        let line = script.iter_mut().find(|(name, _)| *name == look).unwrap();
+        line.1 = reply;
+        let (aws, answer) = discover(script).await;
+        assert_eq!(answer.unwrap().source_buckets, 5);
+        let record = aws.call("PutItem bucket#111111111111#hollow").item();
+        assert_eq!(record["status"], "inventory_configuration_not_created");
+        assert_eq!(record["reason"], Value::Null);
+        assert_eq!(record["unlistable"], false);
+    }
+}
+
+#[tokio::test]
+async fn an_account_that_is_given_up_has_that_on_record() {
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        ("PutItem account#111111111111", done()),
+    ];
+    let mut payload = discover_payload();
+    payload["failure"] = json!({
+        "error": "Throttled",
+        "cause": r#"{"errorType":"Throttled","errorMessage":"ListBuckets: SlowDown"}"#,
+    });
+    let (aws, answer) = run(script, |platform| {
+        discover_buckets::handle(platform, input(payload))
+    })
+    .await;
+    assert_eq!(answer.unwrap().source_buckets, 0);
+    let reason = aws.call("PutItem account#111111111111").item()["reason"].clone();
+    assert_eq!(reason["code"], "Throttled");
+    assert_eq!(reason["message"], "ListBuckets: SlowDown");
+}
+
+#[tokio::test]
 async fn the_platforms_own_buckets_are_no_source_buckets() {
     let mut the_run = the_run();
     the_run.input.accounts[0].id = HOST.try_into().unwrap();
@@ -526,7 +609,7 @@ async fn the_platforms_own_buckets_are_no_source_buckets() {
         ),
         ("PutItem account#999999999999", done()),
     ];
-    let payload = json!({ "run_id": "nightly", "account_id": HOST });
+    let payload = json!({ "run_id": "nightly", "account_id": HOST, "failure": null });
     let (_, answer) = run(script, |platform| {
         discover_buckets::handle(platform, input(payload))
     })
@@ -547,8 +630,24 @@ async fn a_smoke_run_only_notes_the_regions() {
 }
 
 #[tokio::test]
+async fn what_aws_says_at_length_is_kept_in_short() {
+    let said = "ü".repeat(1 << 19);
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        (LIST, error_with(403, "AccessDenied", &said)),
+        ("PutItem account#111111111111", done()),
+    ];
+    let (aws, answer) = discover(script).await;
+    assert_eq!(answer.unwrap().source_buckets, 0);
+    let put = aws.call("PutItem account#111111111111");
+    assert!(put.body.len() < 5_000, "{}", put.body.len());
+    let message = put.item()["reason"]["message"].as_str().unwrap().to_owned();
+    assert_eq!(message, format!("{}…", "ü".repeat(1_000)));
+}
+
+#[tokio::test]
 async fn an_account_or_a_run_that_is_not_on_record_is_named() {
-    let payload = json!({ "run_id": "nightly", "account_id": "333333333333" });
+    let payload = json!({ "run_id": "nightly", "account_id": "333333333333", "failure": null });
     let (_, answer) = run(vec![("GetItem run", item(&the_run()))], |platform| {
         discover_buckets::handle(platform, input(payload))
     })

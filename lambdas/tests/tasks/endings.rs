@@ -2,6 +2,7 @@ use lambdas::{close_run, find_leftovers, send_summary};
 use serde_json::{Value, json};
 use shared::error::TaskError;
 use shared::run::{Account, DestinationState, LeftOut, Outcome, QueryState, Run};
+use shared::status::Reason;
 use shared::top_prefixes::TopPrefixes;
 use shared::totals::Totals;
 
@@ -644,6 +645,32 @@ async fn a_named_run_has_one_turn_whatever_its_execution_does() {
     let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": "nightly" });
     let (_, answer) = find(script(), payload).await;
     assert_eq!(answer.unwrap(), find_leftovers::Output::default());
+}
+
+#[tokio::test]
+async fn a_run_that_could_not_tell_its_summary_tries_once_more_unless_the_mail_was_refused() {
+    let mut run = the_run();
+    run.outcome = Some(Outcome::Complete);
+    for (mail_failure, is_due) in [
+        (None, true),
+        (Some(Reason::new("MessageRejected", "no")), false),
+    ] {
+        run.mail_failure = mail_failure;
+        let script = vec![
+            enabled(),
+            (STACKS_EU, stacks(&[], None)),
+            (STACKS_US, stacks(&[], None)),
+            ("GetItem run", item(&run)),
+            ("UpdateItem run", done()),
+            ("DescribeExecution first", execution("RUNNING")),
+            ("Query destination#", items(&[destination()])),
+        ];
+        let payload = json!({ "run_id": "nightly", "execution_arn": null, "after": null });
+        let (_, answer) = find(script, payload).await;
+        let answer = answer.unwrap();
+        assert_eq!(answer.is_summary_due, is_due);
+        assert_eq!(answer.failure, None);
+    }
 }
 
 #[tokio::test]

@@ -14,6 +14,10 @@ pub(crate) fn account_payload() -> Value {
     json!({ "run_id": "nightly", "account_id": MEMBER })
 }
 
+pub(crate) fn configure_payload() -> Value {
+    json!({ "run_id": "nightly", "account_id": MEMBER, "failure": null })
+}
+
 // --- configure-inventories ---------------------------------------------------------------------
 
 const PUT_PHOTOS: &str =
@@ -52,7 +56,7 @@ pub(crate) fn configure_script() -> Vec<Line> {
 
 async fn configure(script: Vec<Line>) -> (Aws, Result<configure_inventories::Output, TaskError>) {
     run(script, |platform| {
-        configure_inventories::handle(platform, input(account_payload()))
+        configure_inventories::handle(platform, input(configure_payload()))
     })
     .await
 }
@@ -114,19 +118,12 @@ async fn configuring_again_touches_nothing_that_is_done() {
 async fn an_attempt_that_broke_off_is_taken_up() {
     let mut begun = in_progress("photos");
     begun.configured = false;
-    let condition = || cancelled(&["None", "ConditionalCheckFailed", "None"]);
     let script = vec![
         ("GetItem run", item(&the_run())),
         ("Query destination#", items(&[destination()])),
         (
             "Query bucket#111111111111#",
             items(&[begun, discovered("second")]),
-        ),
-        // One of the two has begun, so each is begun alone.
-        (BEGIN_BOTH, condition()),
-        (
-            "TransactWriteItems run bucket#111111111111#photos",
-            cancelled(&["None", "ConditionalCheckFailed"]),
         ),
         ("TransactWriteItems run bucket#111111111111#second", done()),
         (PUT_PHOTOS, done()),
@@ -197,17 +194,79 @@ async fn what_one_bucket_answers_is_its_own_outcome() {
 }
 
 #[tokio::test]
-async fn a_bucket_that_may_do_better_later_does_not_keep_the_others_from_their_turn() {
+async fn a_bucket_that_may_do_better_later_has_another_turn_after_the_others() {
+    for reply in [
+        error(503, "SlowDown"),
+        error(500, "InternalError"),
+        error(409, "OperationAborted"),
+    ] {
+        let mut script = configure_script();
+        script[6].1 = reply;
+        script.extend([(PUT_PHOTOS, done()), ("GetItem run", item(&the_run()))]);
+        let (aws, answer) = configure(script).await;
+        assert!(answer.unwrap().finished);
+        assert_eq!(aws.calls(PUT_PHOTOS).len(), 2);
+    }
+}
+
+#[tokio::test]
+async fn when_all_that_are_left_may_do_better_later_the_machine_is_told() {
     for (reply, name) in [
         (error(503, "SlowDown"), "Throttled"),
         (error(500, "InternalError"), "Unavailable"),
         (error(409, "OperationAborted"), "Conflict"),
     ] {
         let mut script = configure_script();
-        script[6].1 = reply;
-        script.remove(8);
+        script[6].1 = reply.clone();
+        script[7].1 = reply.clone();
+        script.retain(|(name, _)| !name.starts_with("UpdateItem"));
+        // The third bucket came to its end, so the two have another turn.
+        script.extend([
+            (PUT_PHOTOS, reply.clone()),
+            (PUT_SECOND, reply),
+            ("GetItem run", item(&the_run())),
+        ]);
         let (_, answer) = configure(script).await;
         assert_eq!(answer.unwrap_err().name(), name);
+    }
+}
+
+#[tokio::test]
+async fn buckets_that_are_given_up_say_why_and_the_others_are_left_alone() {
+    let mut begun = in_progress("begun");
+    begun.configured = false;
+    let script = vec![
+        ("GetItem run", item(&the_run())),
+        (
+            "Query bucket#111111111111#",
+            items(&[
+                begun,
+                discovered("photos"),
+                in_progress("configured"),
+                finished("second"),
+            ]),
+        ),
+        ("TransactWriteItems run bucket#111111111111#begun", done()),
+        ("TransactWriteItems bucket#111111111111#photos", done()),
+    ];
+    let mut payload = configure_payload();
+    payload["failure"] = json!({ "error": "Throttled", "cause": "SlowDown" });
+    let (aws, answer) = run(script, |platform| {
+        configure_inventories::handle(platform, input(payload))
+    })
+    .await;
+    assert!(answer.unwrap().finished);
+    let begun = aws
+        .call("TransactWriteItems run bucket#111111111111#begun")
+        .parts();
+    assert_eq!(begun[0].value(":by"), -1);
+    let photos = aws
+        .call("TransactWriteItems bucket#111111111111#photos")
+        .parts();
+    for update in [&begun[1], &photos[0]] {
+        assert_eq!(update.value(":next"), "inventory_configuration_not_created");
+        assert_eq!(update.value(":reason")["code"], "Throttled");
+        assert_eq!(update.value(":reason")["message"], "SlowDown");
     }
 }
 
@@ -578,6 +637,37 @@ async fn a_configuration_put_for_a_bucket_that_ended_meanwhile_is_removed() {
     let (aws, answer) = refresh(look(&open, answers)).await;
     assert_eq!(answer.unwrap(), WAIT_ON);
     aws.assert_order(PUT_PHOTOS, REMOVE_PHOTOS);
+}
+
+#[tokio::test]
+async fn a_bucket_that_cannot_be_looked_at_right_now_does_not_keep_the_run_from_the_others() {
+    for reply in [
+        error(503, "SlowDown"),
+        error(409, "OperationAborted"),
+        Reply::Unreachable,
+    ] {
+        let answers = vec![(GET_PHOTOS, reply)];
+        let (_, answer) = refresh(look(&in_progress("photos"), answers)).await;
+        assert_eq!(answer.unwrap(), WAIT_ON);
+    }
+}
+
+#[tokio::test]
+async fn a_configuration_is_taken_back_if_nobody_can_tell_whether_its_bucket_waits_for_it() {
+    for put in [done(), Reply::Unreachable] {
+        let open = in_progress("photos");
+        let answers = vec![
+            (GET_PHOTOS, error(404, "NoSuchConfiguration")),
+            (PHOTOS, item(&open)),
+            ("GetItem run", item(&the_run())),
+            (PUT_PHOTOS, put),
+            (PHOTOS, error(500, "InternalServerError")),
+            (REMOVE_PHOTOS, done()),
+        ];
+        let (aws, answer) = refresh(look(&open, answers)).await;
+        assert_eq!(answer.unwrap(), WAIT_ON);
+        aws.assert_order(PUT_PHOTOS, REMOVE_PHOTOS);
+    }
 }
 
 #[tokio::test]

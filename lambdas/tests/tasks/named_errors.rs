@@ -1,4 +1,5 @@
-use std::sync::Arc;
+use std::io::{self, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use futures::future::LocalBoxFuture;
 use lambdas::queue::{SqsBatchResponse, SqsEvent};
@@ -43,10 +44,7 @@ where
         payload,
         scripts: scripts.to_vec(),
         call: Box::new(move |platform, payload| {
-            Box::pin(async move {
-                let input = runtime::parse(payload)?;
-                handle(platform, input).await.map(|_| ())
-            })
+            Box::pin(async move { runtime::call(platform, handle, payload).await.map(|_| ()) })
         }),
     }
 }
@@ -85,7 +83,7 @@ fn tasks_until_publication() -> Vec<Task> {
         ),
         task(
             "configure-inventories",
-            inventories::account_payload(),
+            inventories::configure_payload(),
             &[
                 inventories::configure_script,
                 inventories::configure_existing_script,
@@ -190,19 +188,41 @@ fn every_task_of_the_machines_is_here() {
     assert_eq!(here, all);
 }
 
+/// Whether a task makes up for a request that meets a passing trouble.
+fn is_made_up_for(task: &str, request: &str) -> bool {
+    match task {
+        // The report of the bucket tells, or the next look.
+        "discover-buckets" => request.contains("?versions&max-keys=1"),
+        "refresh-statuses" if request.starts_with("GET@") => true,
+        // Tried again on the spot, since its conditions tell whether it was done.
+        _ => request.starts_with("TransactWriteItems"),
+    }
+}
+
+/// Whether the bucket that the request is about has another turn, since the other one of the script was
+/// configured. What then happens is not scripted here, but where it is the subject of a test.
+fn has_another_turn(task: &str, script: usize, request: &str) -> bool {
+    let is_of_a_bucket = ["PUT@", "UpdateItem bucket#"]
+        .iter()
+        .any(|name| request.starts_with(name));
+    task == "configure-inventories" && script == 0 && is_of_a_bucket
+}
+
 /// Throttling, a server's error and a broken connection reach the machine by name, whichever
 /// request they meet: none is ever taken for an outcome of a bucket, an account or a query.
 #[tokio::test]
 async fn a_passing_trouble_of_any_request_is_named() {
     for task in tasks() {
-        for script in &task.scripts {
+        for (number, script) in task.scripts.iter().enumerate() {
             for (at, request) in requests(&task, *script).await.iter().enumerate() {
                 for fault in Fault::ALL {
                     let aws = Aws::failing(script(), at, fault);
                     let answer = (task.call)(aws.platform(), task.payload.clone()).await;
                     let where_ = format!("{}: {fault:?} at {request}", task.name);
-                    if request.starts_with("TransactWriteItems") {
-                        // Tried again here, since its conditions tell whether it was done.
+                    if has_another_turn(task.name, number, request) {
+                        continue;
+                    }
+                    if is_made_up_for(task.name, request) {
                         answer.unwrap_or_else(|error| panic!("{where_}: {error}"));
                         continue;
                     }
@@ -210,6 +230,66 @@ async fn a_passing_trouble_of_any_request_is_named() {
                     assert_eq!(error.name(), fault.error_name(), "{where_}: {error}");
                 }
             }
+        }
+    }
+}
+
+/// What the process logs, line by line.
+#[derive(Clone, Default)]
+struct Log(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Log {
+    fn write(&mut self, line: &[u8]) -> io::Result<usize> {
+        let mut log = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        log.write(line)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        Ok(())
+    }
+}
+
+/// As Lambda's log has it: one JSON document a line.
+#[tokio::test]
+async fn every_line_of_every_task_names_its_run() {
+    for task in tasks() {
+        let log = Log::default();
+        let writer = log.clone();
+        let subscriber = lambda_runtime::tracing::subscriber::fmt()
+            .json()
+            .with_writer(move || writer.clone())
+            .finish();
+        let logging = tracing::subscriber::set_default(subscriber);
+        for script in &task.scripts {
+            let requests = requests(&task, *script).await.len();
+            // Whatever it logs of its trouble, wherever that begins.
+            for at in 0..requests {
+                let aws = Aws::failing(script(), at, Fault::Throttled);
+                let _ = (task.call)(aws.platform(), task.payload.clone()).await;
+            }
+        }
+        drop(logging);
+        let log = log.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let lines: Vec<Value> = log
+            .split(|byte| *byte == b'\n')
+            .filter(|line| !line.is_empty())
+            .map(|line| serde_json::from_slice(line).expect("a line is a JSON document"))
+            .collect();
+        let ours = |line: &&Value| {
+            let target = line["target"].as_str().unwrap_or_default();
+            target.starts_with("lambdas") || target.starts_with("shared")
+        };
+        let ours: Vec<&Value> = lines.iter().filter(ours).collect();
+        assert!(!ours.is_empty(), "{} logs nothing", task.name);
+        // Cleanup of all runs looks for one first, and knows none until it has found it.
+        let looks_for_a_run = |line: &Value| {
+            task.name == "find-leftovers"
+                && line["fields"]["message"] != "the record of the run is damaged"
+        };
+        for line in ours {
+            let named = &line["span"]["run_id"];
+            let is_named = ["nightly", "weekly"].map(Value::from).contains(named);
+            assert!(is_named || looks_for_a_run(line), "{}: {line}", task.name);
         }
     }
 }

@@ -11,6 +11,7 @@ use crate::support::{
     head_of_bucket, in_progress, item, items, named, no_item, run, the_run,
 };
 
+mod forged;
 mod large_files;
 
 const BUCKET: &str = "GetItem bucket#111111111111#photos";
@@ -431,6 +432,24 @@ async fn a_report_that_does_not_verify_ends_its_bucket() {
 }
 
 #[tokio::test]
+async fn a_manifest_too_large_to_be_read_ends_its_bucket() {
+    let mut large_checksum = processor_script();
+    large_checksum[3].1 = Reply::Bytes(vec![b'1'; 2_000]);
+    large_checksum.truncate(5);
+    let mut large_manifest = processor_script();
+    large_manifest[4].1 = Reply::Bytes(vec![b'1'; 33 * 1024 * 1024]);
+    large_manifest.truncate(5);
+    // It is asked for first.
+    large_manifest.remove(3);
+    for mut script in [large_checksum, large_manifest] {
+        script.extend(refused());
+        let (aws, response) = process_one(script).await;
+        assert!(returned(&response).is_empty());
+        assert_refused(&aws, "ManifestTooLarge");
+    }
+}
+
+#[tokio::test]
 async fn a_report_of_no_files_makes_its_bucket_done_and_answers_the_wait() {
     let empty = report_with(|manifest| manifest["files"] = json!([]));
     let mut settled = the_run();
@@ -461,15 +480,15 @@ async fn a_report_of_no_files_makes_its_bucket_done_and_answers_the_wait() {
     );
 }
 
-#[tokio::test]
-async fn many_files_are_queued_ten_at_a_time_and_none_is_lost() {
+/// A script of a report of so many files.
+fn script_of_many(count: usize) -> Vec<Line> {
     let many = report_with(|manifest| {
         let file = manifest["files"][0].clone();
-        let files: Vec<Value> = (0..23)
+        let files: Vec<Value> = (0..count)
             .map(|number| {
                 let mut file = file.clone();
                 file["key"] = json!(format!(
-                    "111111111111/photos/s3insights-insights-nightly/data/f{number:02}.parquet"
+                    "111111111111/photos/s3insights-insights-nightly/data/f{number:04}.parquet"
                 ));
                 file
             })
@@ -480,28 +499,48 @@ async fn many_files_are_queued_ten_at_a_time_and_none_is_lost() {
     script[3].1 = Reply::Bytes(many.checksum);
     script[4].1 = Reply::Bytes(many.manifest);
     script.truncate(6);
-    for number in 0..23 {
-        let name = format!("PutItem file#photos#f{number:02}");
+    for number in 0..count {
+        let name = format!("PutItem file#photos#f{number:04}");
         script.push((Box::leak(name.into_boxed_str()), done()));
     }
-    for _ in 0..3 {
+    for _ in 0..count.div_ceil(10) {
         script.push(("SendMessageBatch files", sent()));
     }
-    let (aws, response) = process_one(script).await;
-    assert!(returned(&response).is_empty());
-    assert_eq!(aws.call(FLAG).value(":files"), 23);
-    let mut files: Vec<String> = aws
-        .calls("SendMessageBatch files")
-        .iter()
-        .flat_map(|call| call.json()["Entries"].as_array().unwrap().clone())
-        .map(|entry| {
-            let body: Value = serde_json::from_str(entry["MessageBody"].as_str().unwrap()).unwrap();
-            body["file"].as_str().unwrap().to_owned()
-        })
-        .collect();
-    files.sort();
-    files.dedup();
-    assert_eq!(files.len(), 23);
+    script
+}
+
+#[tokio::test]
+async fn many_files_are_queued_ten_at_a_time_and_none_is_lost() {
+    // The larger report is worked on in parts.
+    for count in [23, 1_040] {
+        let (aws, response) = process_one(script_of_many(count)).await;
+        assert!(returned(&response).is_empty());
+        assert_eq!(aws.call(FLAG).value(":files"), count);
+        let names = aws.names();
+        let mut recorded: Vec<&str> = Vec::new();
+        let mut batches = aws.calls("SendMessageBatch files").into_iter();
+        let mut sent: Vec<String> = Vec::new();
+        for name in &names {
+            recorded.extend(name.strip_prefix("PutItem file#photos#"));
+            if name != "SendMessageBatch files" {
+                continue;
+            }
+            let batch = batches.next().expect("as many as there are names");
+            // 1 MiB is the most that a request has, and ten messages are far from it.
+            assert!(batch.body.len() < 10_000, "{}", batch.body.len());
+            for entry in batch.json()["Entries"].as_array().unwrap() {
+                let body = entry["MessageBody"].as_str().unwrap();
+                let body: Value = serde_json::from_str(body).unwrap();
+                let file = body["file"].as_str().unwrap().to_owned();
+                // A message finds its file.
+                assert!(recorded.contains(&file.as_str()), "{file}");
+                sent.push(file);
+            }
+        }
+        sent.sort();
+        sent.dedup();
+        assert_eq!(sent.len(), count);
+    }
 }
 
 #[tokio::test]
@@ -655,6 +694,17 @@ async fn an_existing_report_that_is_not_what_it_is_said_to_be_ends_its_bucket_at
         assert!(returned(&response).is_empty(), "{code}");
         assert_refused(&aws, code);
     }
+}
+
+#[tokio::test]
+async fn a_manifest_of_others_is_not_read_beyond_what_a_manifest_can_be() {
+    let mut script = existing_script();
+    script[3].1 = Reply::Bytes(vec![b' '; 33 * 1024 * 1024]);
+    script.truncate(4);
+    script.extend(refused_existing());
+    let (aws, response) = process_existing(script).await;
+    assert!(returned(&response).is_empty());
+    assert_refused(&aws, "ManifestTooLarge");
 }
 
 #[tokio::test]

@@ -363,17 +363,7 @@ impl Aws {
     pub(crate) fn clients(&self) -> Clients {
         let wire = Arc::clone(&self.wire);
         let http = http_client_fn(move |_, _| SharedHttpConnector::new(Network(Arc::clone(&wire))));
-        let credentials = Credentials::new(format!("AK{HOST}"), "secret", None, None, "test");
-        Clients::from_config(
-            SdkConfig::builder()
-                .behavior_version(BehaviorVersion::latest())
-                .region(aws_types::region::Region::new("us-east-1"))
-                .credentials_provider(SharedCredentialsProvider::new(credentials))
-                .retry_config(RetryConfig::disabled())
-                .time_source(SharedTimeSource::default())
-                .http_client(http)
-                .build(),
-        )
+        Clients::from_config(&sdk_config().http_client(http).build())
     }
 
     /// Names of all requests but `AssumeRole`, in the order in which they were sent.
@@ -454,6 +444,17 @@ pub(crate) fn input<I: DeserializeOwned>(payload: Value) -> I {
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
+/// What clients of the host account are made of, but for the network; nothing is tried again.
+pub(crate) fn sdk_config() -> aws_types::sdk_config::Builder {
+    let credentials = Credentials::new(format!("AK{HOST}"), "secret", None, None, "test");
+    SdkConfig::builder()
+        .behavior_version(BehaviorVersion::latest())
+        .region(aws_types::region::Region::new("us-east-1"))
+        .credentials_provider(SharedCredentialsProvider::new(credentials))
+        .retry_config(RetryConfig::disabled())
+        .time_source(SharedTimeSource::default())
 }
 
 struct Network(Arc<Wire>);
@@ -542,7 +543,7 @@ fn range_of(object: &Bytes, header: Option<&str>) -> Vec<u8> {
 }
 
 /// Credentials whose access key tells the account of the role.
-fn credentials_of(name: &str) -> Reply {
+pub(crate) fn credentials_of(name: &str) -> Reply {
     let account = name.split(':').nth(4).unwrap_or_default();
     xml(format!(
         "<AssumeRoleResponse><AssumeRoleResult><AssumedRoleUser><AssumedRoleId>r</AssumedRoleId>\
@@ -553,7 +554,7 @@ fn credentials_of(name: &str) -> Reply {
     ))
 }
 
-fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
+pub(crate) fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
     let is_xml = matches!(service, "s3" | "sts" | "cloudformation");
     let mut told = Vec::new();
     let (status, body) = match reply {
@@ -612,7 +613,7 @@ fn render(service: &str, reply: Reply) -> Result<HttpResponse, ConnectorError> {
 /// | CloudFormation | operation, Region, name of the stack |
 /// | SES, Account | method and path |
 /// | others | operation and the name of the thing |
-fn name_of(service: &str, request: &HttpRequest) -> String {
+pub(crate) fn name_of(service: &str, request: &HttpRequest) -> String {
     let operation = request
         .headers()
         .get("x-amz-target")
@@ -753,7 +754,7 @@ fn is_assumed(request: &HttpRequest) -> bool {
     request.headers().get("x-amz-security-token").is_some()
 }
 
-fn service_of(request: &HttpRequest) -> String {
+pub(crate) fn service_of(request: &HttpRequest) -> String {
     let host = host_of(request);
     let mut labels: Vec<&str> = host.trim_end_matches(".amazonaws.com").split('.').collect();
     if labels.contains(&"s3") {
@@ -857,7 +858,7 @@ pub(crate) fn run_id(id: &str) -> RunId {
     id.try_into().expect("a run id")
 }
 
-fn settings() -> Settings {
+pub(crate) fn settings() -> Settings {
     Settings {
         deployment: DeploymentName::try_from("insights").expect("a deployment name"),
         host_account: account(HOST),

@@ -3,9 +3,28 @@
 /// Kills the process that holds the connection from port `peer` to port `own`, if it is of the
 /// process group of MiniStack, which functions belong to. Tells whether there was one. Only Linux
 /// tells whose a connection is; elsewhere nothing is killed.
-#[cfg(target_os = "linux")]
 pub(crate) fn kill(peer: u16, own: u16, group: u32) -> bool {
-    use rustix::process::{Pid, Signal, kill_process};
+    signal(peer, own, group, Signal::Kill)
+}
+
+/// Has that process stand still, whatever it is doing.
+pub(crate) fn hang(peer: u16, own: u16, group: u32) -> bool {
+    signal(peer, own, group, Signal::Stop)
+}
+
+#[derive(Clone, Copy)]
+enum Signal {
+    Kill,
+    Stop,
+}
+
+#[cfg(target_os = "linux")]
+fn signal(peer: u16, own: u16, group: u32, signal: Signal) -> bool {
+    use rustix::process::{Pid, kill_process};
+    let signal = match signal {
+        Signal::Kill => rustix::process::Signal::KILL,
+        Signal::Stop => rustix::process::Signal::STOP,
+    };
     let Some(inode) = inode(peer, own) else {
         return false;
     };
@@ -24,14 +43,14 @@ pub(crate) fn kill(peer: u16, own: u16, group: u32) -> bool {
             .any(|target| target.as_os_str() == socket.as_str());
         if holds {
             let pid = i32::try_from(id).ok().and_then(Pid::from_raw);
-            return pid.is_some_and(|pid| kill_process(pid, Signal::KILL).is_ok());
+            return pid.is_some_and(|pid| kill_process(pid, signal).is_ok());
         }
     }
     false
 }
 
 #[cfg(not(target_os = "linux"))]
-pub(crate) fn kill(_peer: u16, _own: u16, _group: u32) -> bool {
+fn signal(_peer: u16, _own: u16, _group: u32, _signal: Signal) -> bool {
     false
 }
 
@@ -75,6 +94,8 @@ mod tests {
             .unwrap();
         let (_connection, peer) = listener.accept().unwrap();
         assert!(!kill(peer.port(), own, std::process::id()));
+        // A process that stands still can be killed.
+        assert!(hang(peer.port(), own, leader.id()));
         assert!(kill(peer.port(), own, leader.id()));
         // 128 and the number of the signal, as the shell tells it.
         assert_eq!(leader.wait().unwrap().code(), Some(137));

@@ -1,16 +1,17 @@
 //! The gate that every request of a function passes, whatever the service: here it meets the faults
 //! of a plan. Without a plan it goes through untouched.
 //!
-//! Calls that stay inside of MiniStack do not pass it: those of state machines to functions and to
-//! DynamoDB, and those of event source mappings.
+//! Calls that stay inside of MiniStack do not pass it. What the plan says of those of state machines, of
+//! notifications and of messages happens in `launcher.py`.
 
 use std::{
-    collections::BTreeMap,
+    collections::{BTreeMap, HashMap},
     sync::{Arc, Mutex, MutexGuard, PoisonError},
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use anyhow::{Result, ensure};
+use bytes::Bytes;
 use http::{Method, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use tokio::net::TcpListener;
@@ -19,7 +20,7 @@ mod caller;
 mod plan;
 mod request;
 
-pub use plan::{FaultKind, FaultPlan, FaultRule, NotificationFaults};
+pub use plan::{FaultKind, FaultPlan, FaultRule, MachineFaults, NotificationFaults};
 
 use self::{plan::Decisions, request::Asked};
 use crate::{
@@ -27,10 +28,15 @@ use crate::{
     inventory::{Body, Service, full},
 };
 
+/// How old an answer may be that DynamoDB gives to a read that does not ask for consistency.
+const STALE: Duration = Duration::from_secs(2);
+
 /// The faults at work.
 #[derive(Debug, Default)]
 pub(crate) struct Gate {
     decisions: Mutex<Decisions>,
+    /// The last answers to reads that may be stale, and when they were given, by what was asked.
+    reads: Mutex<HashMap<Bytes, (Instant, Response<Bytes>)>>,
 }
 
 /// The connection is to end without an answer.
@@ -50,6 +56,25 @@ impl Gate {
         self.decisions
             .lock()
             .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn reads(&self) -> MutexGuard<'_, HashMap<Bytes, (Instant, Response<Bytes>)>> {
+        self.reads.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn keep(&self, read: Bytes, answer: &Response<Bytes>) {
+        let mut reads = self.reads();
+        reads.retain(|_, (at, _)| at.elapsed() < STALE);
+        // The first one of a while, so that it can be as old as may be.
+        reads
+            .entry(read)
+            .or_insert_with(|| (Instant::now(), answer.clone()));
+    }
+
+    fn earlier(&self, read: &Bytes) -> Option<Response<Bytes>> {
+        let reads = self.reads();
+        let (at, answer) = reads.get(read)?;
+        (at.elapsed() < STALE).then(|| answer.clone())
     }
 
     pub(crate) fn set(&self, plan: FaultPlan) {
@@ -84,65 +109,114 @@ async fn answer(
         return Ok(pass(service, request).await);
     }
     let (head, body) = request.into_parts();
-    let (body, form) = if request::is_form(&head) {
-        let form = body.collect().await.map_err(|_| Dropped)?.to_bytes();
-        (full(form.clone()), form)
+    let (body, said) = if request::says_more_in_its_body(&head) {
+        let said = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+        (full(said.clone()), said)
     } else {
-        (body, bytes::Bytes::new())
+        (body, Bytes::new())
     };
-    let asked = Asked::of(&head, &form);
-    let kind = service
+    let asked = Asked::of(&head, &said);
+    let fault = service
         .gate
         .decisions()
         .next(&asked.service, &asked.operation);
     let request = Request::from_parts(head, body);
-    let Some(kind) = kind else {
-        return Ok(pass(service, request).await);
+    let read = asked.may_be_stale(&said).then_some(said);
+    let Some(fault) = fault else {
+        return read_or_pass(service, request, read).await;
     };
-    let kill = || caller::kill(peer, own, service.settings.ministack_pid);
-    let count = || service.gate.decisions().count(kind);
-    match kind {
+    let group = service.settings.ministack_pid;
+    // A fault that cannot happen is left for another request, and this one goes through.
+    let happens = |happens: bool| {
+        let mut decisions = service.gate.decisions();
+        if happens {
+            decisions.count(fault);
+        } else {
+            decisions.spare(fault);
+        }
+        happens
+    };
+    match fault.kind {
         FaultKind::Throttle => {
-            count();
+            happens(true);
             Ok(refuse(request, asked.throttled()).await)
         }
         FaultKind::Error500 => {
-            count();
+            happens(true);
             Ok(refuse(request, asked.broken(StatusCode::INTERNAL_SERVER_ERROR)).await)
         }
         FaultKind::Error503 => {
-            count();
+            happens(true);
             Ok(refuse(request, asked.broken(StatusCode::SERVICE_UNAVAILABLE)).await)
         }
         FaultKind::Delay(milliseconds) => {
-            count();
+            happens(true);
             tokio::time::sleep(Duration::from_millis(milliseconds)).await;
             Ok(pass(service, request).await)
         }
         FaultKind::DropBefore => {
-            count();
+            happens(true);
             Err(Dropped)
         }
         FaultKind::DropAfter => {
-            count();
-            finish(service, request).await;
+            happens(true);
+            let _ = finish(service, request).await;
             Err(Dropped)
         }
+        FaultKind::Silence => {
+            happens(true);
+            // Until the caller ends the connection, which ends this too.
+            std::future::pending().await
+        }
         FaultKind::KillBefore => {
-            if kill() {
-                count();
+            if happens(caller::kill(peer, own, group)) {
                 return Err(Dropped);
             }
             Ok(pass(service, request).await)
         }
         FaultKind::KillAfter => {
-            finish(service, request).await;
-            if kill() {
-                count();
+            let answer = finish(service, request).await;
+            if happens(caller::kill(peer, own, group)) {
+                return Err(Dropped);
             }
-            Err(Dropped)
+            answer
+        }
+        FaultKind::HangAfter => {
+            let answer = finish(service, request).await;
+            happens(caller::hang(peer, own, group));
+            answer
+        }
+        FaultKind::StaleRead => {
+            let stale = read.as_ref().and_then(|read| service.gate.earlier(read));
+            if happens(stale.is_some())
+                && let Some(stale) = stale
+            {
+                return Ok(refuse(request, stale).await);
+            }
+            read_or_pass(service, request, read).await
         }
     }
+}
+
+/// Passes a request; the answer to one that may be stale is kept, for the same one a moment later.
+async fn read_or_pass(
+    service: &Arc<Service>,
+    request: Request<Body>,
+    read: Option<Bytes>,
+) -> Result<Response<Body>, Dropped> {
+    let Some(read) = read else {
+        return Ok(pass(service, request).await);
+    };
+    let answer = whole(pass(service, request).await).await?;
+    service.gate.keep(read, &answer);
+    Ok(answer.map(full))
+}
+
+/// An answer with its body as a whole.
+async fn whole(answer: Response<Body>) -> Result<Response<Bytes>, Dropped> {
+    let (head, body) = answer.into_parts();
+    let body = body.collect().await.map_err(|_| Dropped)?.to_bytes();
+    Ok(Response::from_parts(head, body))
 }
 
 async fn pass(service: &Arc<Service>, request: Request<Body>) -> Response<Body> {
@@ -159,14 +233,16 @@ async fn pass(service: &Arc<Service>, request: Request<Body>) -> Response<Body> 
 }
 
 /// Answers when the request has arrived as a whole, as a service does.
-async fn refuse(request: Request<Body>, response: Response<bytes::Bytes>) -> Response<Body> {
+async fn refuse(request: Request<Body>, response: Response<Bytes>) -> Response<Body> {
     let _ = request.into_body().collect().await;
     response.map(full)
 }
 
-/// Has a request done and throws its answer away.
-async fn finish(service: &Arc<Service>, request: Request<Body>) {
-    let _ = pass(service, request).await.into_body().collect().await;
+/// Has a request done before its answer begins.
+async fn finish(service: &Arc<Service>, request: Request<Body>) -> Result<Response<Body>, Dropped> {
+    whole(pass(service, request).await)
+        .await
+        .map(|answer| answer.map(full))
 }
 
 impl crate::LocalAws {
@@ -177,9 +253,8 @@ impl crate::LocalAws {
         let (status, body) = http_client::send(Method::PUT, &url, Some(plan)).await?;
         let said = String::from_utf8_lossy(&body);
         ensure!(status.is_success(), "the fault plan: {said}");
-        let url = format!("{}/_s3insights/notification-faults", self.endpoint_url);
-        let faults = serde_json::json!({"seed": plan.seed, "faults": plan.notifications});
-        let _: serde_json::Value = http_client::post(&url, &faults).await?;
+        let url = format!("{}/_s3insights/fault-plan", self.endpoint_url);
+        let _: serde_json::Value = http_client::post(&url, plan).await?;
         Ok(())
     }
 
@@ -187,17 +262,18 @@ impl crate::LocalAws {
     pub async fn clear_fault_plan(&self) -> Result<()> {
         let url = format!("{}/_s3insights/fault-plan", self.s3_endpoint_url);
         http_client::send(Method::DELETE, &url, None::<&()>).await?;
-        let url = format!("{}/_s3insights/notification-faults", self.endpoint_url);
+        let url = format!("{}/_s3insights/fault-plan", self.endpoint_url);
         let _: serde_json::Value = http_client::post(&url, &serde_json::json!({})).await?;
         Ok(())
     }
 
-    /// How many faults the plan has caused, by [`FaultKind::name`]; those of notifications are
-    /// `notification_lost`, `notification_duplicated` and `notification_late`.
+    /// How many faults the plan has caused, by [`FaultKind::name`]; the others are
+    /// `notification_lost`, `notification_duplicated`, `notification_late`, `machine_refused`,
+    /// `machine_answer_lost` and `message_received_twice`.
     pub async fn faults_injected(&self) -> Result<BTreeMap<String, u64>> {
         let url = format!("{}/_s3insights/fault-plan", self.s3_endpoint_url);
         let mut counts: BTreeMap<String, u64> = http_client::get(&url).await?.unwrap_or_default();
-        let url = format!("{}/_s3insights/notification-faults", self.endpoint_url);
+        let url = format!("{}/_s3insights/fault-plan", self.endpoint_url);
         let others: BTreeMap<String, u64> = http_client::get(&url).await?.unwrap_or_default();
         counts.extend(others);
         Ok(counts)

@@ -18,6 +18,16 @@ pub struct FaultPlan {
     /// Faults of the notifications that SNS puts into queues.
     #[serde(default)]
     pub notifications: NotificationFaults,
+    /// Faults of what state machines ask for: functions, DynamoDB, other machines.
+    #[serde(default)]
+    pub machines: MachineFaults,
+    /// Share of the messages, from 0 to 1, that a queue gives to a second receiver while the first still
+    /// works on them.
+    #[serde(default)]
+    pub received_twice: f64,
+    /// Ends a function after so many seconds, if its own timeout is longer.
+    #[serde(default)]
+    pub function_seconds: Option<u64>,
 }
 
 /// One kind of fault for some requests.
@@ -59,6 +69,13 @@ pub enum FaultKind {
     KillBefore,
     /// It is done and the calling function is killed.
     KillAfter,
+    /// It is done and the calling function stands still, until its timeout ends it.
+    HangAfter,
+    /// The connection stays open, nothing is done, and no answer comes.
+    Silence,
+    /// A read of DynamoDB that does not ask for consistency is answered as the same one was a moment
+    /// ago. Where there was none, it goes through.
+    StaleRead,
 }
 
 impl FaultKind {
@@ -73,6 +90,9 @@ impl FaultKind {
             Self::DropAfter => "drop_after",
             Self::KillBefore => "kill_before",
             Self::KillAfter => "kill_after",
+            Self::HangAfter => "hang_after",
+            Self::Silence => "silence",
+            Self::StaleRead => "stale_read",
         }
     }
 }
@@ -89,6 +109,16 @@ pub struct NotificationFaults {
     pub late: f64,
     /// Longest delay of a late one.
     pub late_seconds: f64,
+}
+
+/// Shares, from 0 to 1, of the calls of state machines that meet a fault.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct MachineFaults {
+    /// Refused for too many requests.
+    pub refused: f64,
+    /// Done, while the answer is lost on the way.
+    pub answer_lost: f64,
 }
 
 /// A plan at work.
@@ -123,7 +153,7 @@ impl Decisions {
     }
 
     /// The fault of the next request of an operation.
-    pub(crate) fn next(&mut self, service: &str, operation: &str) -> Option<FaultKind> {
+    pub(crate) fn next(&mut self, service: &str, operation: &str) -> Option<Fault> {
         let number = self
             .numbers
             .entry((service.to_owned(), operation.to_owned()))
@@ -139,16 +169,37 @@ impl Decisions {
                 && share(self.plan.seed, index, service, operation, *number) < rule.rate
             {
                 *used += 1;
-                return Some(rule.kind);
+                return Some(Fault {
+                    kind: rule.kind,
+                    rule: index,
+                });
             }
         }
         None
     }
 
     /// Counts a fault that happened.
-    pub(crate) fn count(&mut self, kind: FaultKind) {
-        *self.injected.entry(kind.name().to_owned()).or_default() += 1;
+    pub(crate) fn count(&mut self, fault: Fault) {
+        *self
+            .injected
+            .entry(fault.kind.name().to_owned())
+            .or_default() += 1;
     }
+
+    /// Takes back a fault that could not happen, for another request.
+    pub(crate) fn spare(&mut self, fault: Fault) {
+        if let Some(used) = self.by_rule.get_mut(fault.rule) {
+            *used = used.saturating_sub(1);
+        }
+    }
+}
+
+/// A fault that was chosen.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Fault {
+    pub(crate) kind: FaultKind,
+    /// Which rule chose it.
+    rule: usize,
 }
 
 /// A number from 0 to 1 that belongs to one request and one rule.
@@ -212,13 +263,27 @@ mod tests {
         let mut once = rule(Some("s3"), 1.0, FaultKind::KillAfter);
         once.at_most = Some(1);
         let mut decisions = plan(1, vec![once, rule(None, 1.0, FaultKind::Error500)]);
-        assert_eq!(
-            decisions.next("sqs", "SendMessage"),
-            Some(FaultKind::Error500)
-        );
-        assert_eq!(decisions.next("s3", "GET /a"), Some(FaultKind::KillAfter));
-        assert_eq!(decisions.next("s3", "GET /a"), Some(FaultKind::Error500));
+        let mut next = |service, operation| {
+            let fault = decisions.next(service, operation);
+            fault.map(|fault| fault.kind)
+        };
+        assert_eq!(next("sqs", "SendMessage"), Some(FaultKind::Error500));
+        assert_eq!(next("s3", "GET /a"), Some(FaultKind::KillAfter));
+        assert_eq!(next("s3", "GET /a"), Some(FaultKind::Error500));
         decisions.clear();
         assert_eq!(decisions.next("s3", "GET /a"), None);
+    }
+
+    #[test]
+    fn a_fault_that_could_not_happen_is_left_for_another_request() {
+        let mut once = rule(None, 1.0, FaultKind::KillAfter);
+        once.at_most = Some(1);
+        let mut decisions = plan(1, vec![once]);
+        let fault = decisions.next("s3", "GET /a").unwrap();
+        assert_eq!(decisions.next("s3", "GET /b"), None);
+        decisions.spare(fault);
+        assert_eq!(decisions.next("s3", "GET /c"), Some(fault));
+        decisions.count(fault);
+        assert_eq!(decisions.injected["kill_after"], 1);
     }
 }

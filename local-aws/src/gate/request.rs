@@ -26,8 +26,13 @@ pub(crate) struct Asked {
     protocol: Protocol,
 }
 
+/// Whether the body is needed to know what is asked for.
+pub(crate) fn says_more_in_its_body(head: &Parts) -> bool {
+    is_form(head) || header_of(head, "x-amz-target").starts_with("DynamoDB")
+}
+
 /// Whether the operation stands in the body.
-pub(crate) fn is_form(head: &Parts) -> bool {
+fn is_form(head: &Parts) -> bool {
     header_of(head, "content-type").starts_with("application/x-www-form-urlencoded")
 }
 
@@ -52,6 +57,13 @@ impl Asked {
             operation,
             protocol,
         }
+    }
+
+    /// Whether it reads from DynamoDB and takes an answer that is not the latest.
+    pub(crate) fn may_be_stale(&self, body: &[u8]) -> bool {
+        let reads = ["GetItem", "Query", "Scan"].contains(&self.operation.as_str());
+        let asked = || serde_json::from_slice::<serde_json::Value>(body).unwrap_or_default();
+        self.service == "dynamodb" && reads && asked()["ConsistentRead"] != true
     }
 
     /// Too many requests.
@@ -182,6 +194,27 @@ mod tests {
         }
         let (head, ()) = request.body(()).unwrap().into_parts();
         Asked::of(&head, body.as_bytes())
+    }
+
+    #[test]
+    fn only_reads_of_dynamodb_that_allow_it_may_be_stale() {
+        for (operation, body, may) in [
+            ("GetItem", r#"{"Key": {}}"#, true),
+            ("Query", r#"{"ConsistentRead": false}"#, true),
+            ("Query", r#"{"ConsistentRead": true}"#, false),
+            ("UpdateItem", "{}", false),
+        ] {
+            let target = format!("DynamoDB_20120810.{operation}");
+            let target = [("x-amz-target", target.as_str())];
+            let found = asked("dynamodb", &target, "POST", "/", body);
+            assert_eq!(
+                found.may_be_stale(body.as_bytes()),
+                may,
+                "{operation} {body}"
+            );
+        }
+        let form = [("content-type", "application/x-www-form-urlencoded")];
+        assert!(!asked("sqs", &form, "POST", "/", "Action=Query").may_be_stale(b""));
     }
 
     #[test]

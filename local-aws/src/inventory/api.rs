@@ -36,6 +36,9 @@ pub(crate) async fn answer(
     if let Err(refusal) = service.proxy.authorise(head, body.clone()).await {
         return *refusal;
     }
+    if is_put && service.faults(bucket).busy {
+        return S3Error::busy().response(bucket).map(full);
+    }
     let response = match handle(service, bucket, query, &head.method, &body).await {
         Ok(response) => response,
         Err(error) => error.response(bucket),

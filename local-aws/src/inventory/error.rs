@@ -21,6 +21,13 @@ impl S3Error {
         }
     }
 
+    /// Another change of the same bucket is under way.
+    pub(crate) fn busy() -> Self {
+        let message = "A conflicting conditional operation is currently in progress against this \
+                       resource. Try again.";
+        Self::new(StatusCode::CONFLICT, "OperationAborted", message)
+    }
+
     pub(crate) fn invalid_argument(message: impl Into<String>) -> Self {
         Self::new(StatusCode::BAD_REQUEST, "InvalidArgument", message)
     }

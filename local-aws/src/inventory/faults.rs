@@ -34,6 +34,9 @@ pub struct Faults {
     /// The bucket disappears with everything in it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub vanish: Option<Vanish>,
+    /// Inventory configurations are refused with `OperationAborted`: another change of the bucket is under
+    /// way, and never ends.
+    pub busy: bool,
     /// Requests on the bucket are refused with `SlowDown` now and then.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub throttle: Option<Throttle>,

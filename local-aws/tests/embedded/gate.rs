@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use aws_config::{SdkConfig, retry::RetryConfig};
+use aws_config::{SdkConfig, retry::RetryConfig, timeout::TimeoutConfig};
+use aws_sdk_dynamodb::types::{
+    AttributeDefinition, AttributeValue, BillingMode, KeySchemaElement, KeyType,
+    ScalarAttributeType,
+};
 use aws_sdk_s3::error::ProvideErrorMetadata as _;
 use aws_sdk_sqs::types::QueueAttributeName;
 use local_aws::{FaultKind, FaultPlan, FaultRule, LocalAws};
@@ -63,6 +67,10 @@ async fn ask(aws: &LocalAws, service: &str, attempts: u32) -> Option<Option<Stri
                 .send();
             asked.await.err().and_then(|error| code(error.code()))
         }
+        "dynamodb" => {
+            let asked = aws_sdk_dynamodb::Client::new(&config).list_tables().send();
+            asked.await.err().and_then(|error| code(error.code()))
+        }
         "ses" => {
             let asked = aws_sdk_sesv2::Client::new(&config)
                 .list_email_identities()
@@ -81,6 +89,7 @@ async fn the_sdk_knows_every_fault_and_tries_again() {
         ("sqs", "RequestThrottled", "InternalServerError"),
         ("sts", "Throttling", "InternalFailure"),
         ("ses", "TooManyRequestsException", "InternalServerError"),
+        ("dynamodb", "ThrottlingException", "InternalServerError"),
     ] {
         assert_eq!(ask(aws, service, 1).await, None, "{service}");
         for (kind, code) in [
@@ -126,9 +135,72 @@ async fn the_sdk_knows_every_fault_and_tries_again() {
         assert_eq!(found.attributes().unwrap()[&number], messages);
     }
 
-    // The test itself is no function: nobody is killed.
-    first(aws, "sts", FaultKind::KillBefore, 1).await;
-    assert_eq!(ask(aws, "sts", 1).await, None);
-    assert!(aws.faults_injected().await.unwrap().is_empty());
+    // The test itself is no function: nobody is killed or stands still.
+    for kind in [
+        FaultKind::KillBefore,
+        FaultKind::KillAfter,
+        FaultKind::HangAfter,
+    ] {
+        first(aws, "sts", kind, 1).await;
+        assert_eq!(ask(aws, "sts", 1).await, None);
+        assert!(aws.faults_injected().await.unwrap().is_empty());
+    }
+
+    a_silent_connection_is_given_up_and_tried_again(aws).await;
+    a_read_that_allows_it_is_stale(aws).await;
     aws.clear_fault_plan().await.unwrap();
+}
+
+async fn a_silent_connection_is_given_up_and_tried_again(aws: &LocalAws) {
+    let timeouts = TimeoutConfig::builder()
+        .operation_attempt_timeout(Duration::from_millis(500))
+        .build();
+    let config = through_the_gate(aws, 2).to_builder();
+    let config = config.timeout_config(timeouts).build();
+    first(aws, "dynamodb", FaultKind::Silence, 1).await;
+    let dynamodb = aws_sdk_dynamodb::Client::new(&config);
+    dynamodb.list_tables().send().await.unwrap();
+    assert_eq!(aws.faults_injected().await.unwrap()["silence"], 1);
+}
+
+async fn a_read_that_allows_it_is_stale(aws: &LocalAws) {
+    const TABLE: &str = "stale";
+    aws.clear_fault_plan().await.unwrap();
+    let dynamodb = aws_sdk_dynamodb::Client::new(&through_the_gate(aws, 1));
+    let key = AttributeDefinition::builder()
+        .attribute_name("pk")
+        .attribute_type(ScalarAttributeType::S);
+    let schema = KeySchemaElement::builder()
+        .attribute_name("pk")
+        .key_type(KeyType::Hash);
+    dynamodb
+        .create_table()
+        .table_name(TABLE)
+        .attribute_definitions(key.build().unwrap())
+        .key_schema(schema.build().unwrap())
+        .billing_mode(BillingMode::PayPerRequest)
+        .send()
+        .await
+        .unwrap();
+    let put = async |value: &str| {
+        let put = dynamodb.put_item().table_name(TABLE);
+        let put = put.item("pk", AttributeValue::S("one".to_owned()));
+        let put = put.item("value", AttributeValue::S(value.to_owned()));
+        put.send().await.unwrap();
+    };
+    let get = async |consistent: bool| {
+        let get = dynamodb.get_item().table_name(TABLE);
+        let get = get.key("pk", AttributeValue::S("one".to_owned()));
+        let found = get.consistent_read(consistent).send().await.unwrap();
+        found.item.unwrap()["value"].as_s().unwrap().clone()
+    };
+
+    // Nothing to be stale with: the read goes through, and another one is stale.
+    first(aws, "dynamodb", FaultKind::StaleRead, 2).await;
+    put("first").await;
+    assert_eq!(get(false).await, "first");
+    put("second").await;
+    assert_eq!(get(true).await, "second");
+    assert_eq!(get(false).await, "first");
+    assert_eq!(aws.faults_injected().await.unwrap()["stale_read"], 1);
 }

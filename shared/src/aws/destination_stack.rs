@@ -140,7 +140,7 @@ impl Clients {
                 };
                 if status.is_some_and(|status| status.ends_with("_FAILED")) {
                     let resource = event.logical_resource_id().unwrap_or_default();
-                    reason.message = format!("{resource}: {message}");
+                    reason = Reason::new("StackFailed", format!("{resource}: {message}"));
                 }
             }
         }

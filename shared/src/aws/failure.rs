@@ -4,6 +4,7 @@ use aws_sdk_s3::config::http::HttpResponse;
 use aws_sdk_s3::error::{ProvideErrorMetadata, SdkError};
 
 use crate::error::TaskError;
+use crate::foreign_text::cut;
 use crate::status::{Reason, is_refusal};
 
 /// A failed request, after the SDK's own retries.
@@ -36,9 +37,15 @@ pub enum Class {
     Missing,
     /// It exists already.
     Exists,
+    /// It is larger than what is taken into memory.
+    TooLarge,
     /// Anything else.
     Other,
 }
+
+/// Most bytes that are kept of each text of an error: a load balancer may answer with a whole page, and
+/// what was asked for may have been named by others.
+const MAX_BYTES: usize = 4_000;
 
 impl AwsError {
     /// From the SDK's error; `operation` names what was asked for and of what.
@@ -46,7 +53,22 @@ impl AwsError {
     where
         E: std::error::Error + ProvideErrorMetadata + 'static,
     {
-        let operation = operation.into();
+        Self::of(operation.into(), error).bounded()
+    }
+
+    fn bounded(self) -> Self {
+        Self {
+            operation: cut(self.operation, MAX_BYTES),
+            code: cut(self.code, Reason::MAX_CODE_BYTES),
+            message: cut(self.message, MAX_BYTES),
+            class: self.class,
+        }
+    }
+
+    fn of<E>(operation: String, error: &SdkError<E, HttpResponse>) -> Self
+    where
+        E: std::error::Error + ProvideErrorMetadata + 'static,
+    {
         let Some(service) = error.as_service_error() else {
             // Credentials of the member role are fetched inside the request, so a refused
             // AssumeRole arrives as a request that could not be sent.
@@ -99,6 +121,7 @@ impl AwsError {
             message: message.to_owned(),
             class: classify(code, message),
         }
+        .bounded()
     }
 
     /// The same fact as the reason of one bucket, account or Region.
@@ -128,7 +151,9 @@ impl From<AwsError> for TaskError {
             Class::Unavailable => Self::Unavailable(message),
             Class::Conflict => Self::Conflict(message),
             Class::Refused => Self::AccessDenied(message),
-            Class::Missing | Class::Exists | Class::Other => Self::Internal(message),
+            Class::Missing | Class::Exists | Class::TooLarge | Class::Other => {
+                Self::Internal(message)
+            }
         }
     }
 }
@@ -218,6 +243,23 @@ mod tests {
             };
             assert_eq!(TaskError::from(error).name(), name, "{code}");
         }
+    }
+
+    #[test]
+    fn an_answer_of_any_length_is_a_small_error() {
+        let error = AwsError::told(
+            "Op".repeat(10_000),
+            &"C".repeat(10_000),
+            &"m".repeat(1 << 20),
+        );
+        assert!(error.to_string().len() < 3 * MAX_BYTES);
+        assert!(error.reason().message.len() < MAX_BYTES);
+        // Classified by all of it.
+        let late = format!("{} does not exist", "a".repeat(1 << 20));
+        assert_eq!(
+            AwsError::told("DescribeStacks", "ValidationError", &late).class,
+            Class::Missing
+        );
     }
 
     #[test]

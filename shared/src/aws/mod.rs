@@ -20,12 +20,13 @@ mod state_machines;
 use std::collections::HashMap;
 use std::io::Write as _;
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
-use aws_config::retry::RetryConfig;
+use aws_config::retry::{RetryConfig, RetryMode};
 use aws_config::sts::AssumeRoleProvider;
 use aws_config::timeout::TimeoutConfig;
 use aws_config::{AppName, BehaviorVersion, SdkConfig};
+use aws_sdk_s3::config::retry::RetryPartition;
 use jiff::Timestamp;
 
 pub use self::athena::{QueryProgress, QueryResults};
@@ -49,10 +50,11 @@ const ATTEMPTS: u32 = 6;
 
 /// Time for a connection to be made.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
-/// Time for the first byte of an answer. S3 takes long for large copies; nothing else comes near.
-const READ_TIMEOUT: Duration = Duration::from_mins(1);
-/// Time for one attempt as a whole, so that a connection that fell silent is given up.
-const ATTEMPT_TIMEOUT: Duration = Duration::from_mins(2);
+/// Time for one attempt, so that a connection that fell silent is given up: short enough for a second
+/// one in a function of a minute.
+const ATTEMPT_TIMEOUT: Duration = Duration::from_secs(20);
+/// The same for S3 where files are read, written and copied: a copy of 5 GiB takes its time.
+const FILE_ATTEMPT_TIMEOUT: Duration = Duration::from_mins(2);
 
 /// Clients of the host account, and on demand those of other Regions and accounts. Built once per
 /// process and kept.
@@ -78,20 +80,17 @@ impl Clients {
         let config = aws_config::defaults(BehaviorVersion::latest())
             .app_name(AppName::new("s3insights").expect("the name keeps the rules"))
             .retry_config(RetryConfig::standard().with_max_attempts(ATTEMPTS))
-            .timeout_config(
-                TimeoutConfig::builder()
-                    .connect_timeout(CONNECT_TIMEOUT)
-                    .read_timeout(READ_TIMEOUT)
-                    .operation_attempt_timeout(ATTEMPT_TIMEOUT)
-                    .build(),
-            )
             .load()
             .await;
-        Self::from_config(config)
+        Self::from_config(&config)
     }
 
-    /// Clients from a given configuration.
-    pub fn from_config(config: SdkConfig) -> Self {
+    /// Clients from a given configuration, with our timeouts.
+    pub fn from_config(config: &SdkConfig) -> Self {
+        let config = config
+            .to_builder()
+            .timeout_config(timeouts(ATTEMPT_TIMEOUT))
+            .build();
         Self {
             dynamodb: aws_sdk_dynamodb::Client::new(&config),
             sfn: aws_sdk_sfn::Client::new(&config),
@@ -117,7 +116,9 @@ impl Clients {
 
     /// The time. Tasks ask for it here, so that it comes from outside as everything else does.
     pub fn now(&self) -> Timestamp {
-        Timestamp::now()
+        let clock = self.config.time_source();
+        let now = clock.map_or_else(SystemTime::now, |clock| clock.now());
+        Timestamp::try_from(now).expect("the clock shows a year that a date can have")
     }
 
     /// Prints lines of metrics into the log of the process, where CloudWatch finds them.
@@ -176,12 +177,24 @@ impl Clients {
             .entry((account.cloned(), region.clone()))
             .or_insert_with(|| {
                 let config = config();
-                let s3 = aws_sdk_s3::config::Builder::from(&config)
+                let mut s3 = aws_sdk_s3::config::Builder::from(&config)
                     .region(aws_sdk_s3::config::Region::new(region.to_string()))
                     // An overridden endpoint is one host for all buckets.
-                    .force_path_style(config.endpoint_url().is_some())
-                    .build();
-                aws_sdk_s3::Client::from_conf(s3)
+                    .force_path_style(config.endpoint_url().is_some());
+                if let Some(account) = account {
+                    // How many requests S3 takes for the configurations of an account's buckets is
+                    // not known: the client learns it from being throttled, each for its own.
+                    let retry = config.retry_config().cloned();
+                    let retry = retry.unwrap_or_else(RetryConfig::standard);
+                    s3 = s3
+                        .retry_config(retry.with_retry_mode(RetryMode::Adaptive))
+                        .retry_partition(
+                            RetryPartition::custom(format!("{account} {region}")).build(),
+                        );
+                } else {
+                    s3 = s3.timeout_config(timeouts(FILE_ATTEMPT_TIMEOUT));
+                }
+                aws_sdk_s3::Client::from_conf(s3.build())
             })
             .clone()
     }
@@ -216,6 +229,13 @@ impl Clients {
             .build();
         aws_sdk_cloudformation::Client::from_conf(config)
     }
+}
+
+fn timeouts(attempt: Duration) -> TimeoutConfig {
+    TimeoutConfig::builder()
+        .connect_timeout(CONNECT_TIMEOUT)
+        .operation_attempt_timeout(attempt)
+        .build()
 }
 
 /// The AWS partition a Region belongs to.

@@ -5,7 +5,7 @@ use std::time::Instant;
 use aws_sdk_s3::Client;
 use aws_sdk_s3::primitives::ByteStream;
 use aws_sdk_s3::types::{Delete, ObjectIdentifier};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use futures::{StreamExt as _, TryStreamExt as _};
 
 use super::{AwsError, Class, Clients};
@@ -68,9 +68,26 @@ pub enum Emptied {
 }
 
 impl Objects {
-    /// The whole object; `None` when there is none.
+    /// The whole object, which is one of our own and so of a known size; `None` when there is none.
     pub async fn get(&self, bucket: &BucketName, key: &str) -> Result<Option<Bytes>, AwsError> {
+        self.get_at_most(bucket, key, usize::MAX).await
+    }
+
+    /// A whole document of a report, which others may have written; `None` when there is none. No more than
+    /// `max_bytes` are taken into memory: one that has more is an error of the class [`Class::TooLarge`].
+    pub async fn get_at_most(
+        &self,
+        bucket: &BucketName,
+        key: &str,
+        max_bytes: usize,
+    ) -> Result<Option<Bytes>, AwsError> {
         let operation = || format!("GetObject of {bucket}/{key}");
+        let too_large = || AwsError {
+            operation: operation(),
+            code: "ManifestTooLarge".to_owned(),
+            message: format!("{bucket}/{key} has more than {max_bytes} bytes"),
+            class: Class::TooLarge,
+        };
         let answer = match self
             .s3
             .get_object()
@@ -89,13 +106,27 @@ impl Objects {
                 };
             }
         };
-        let body = answer.body.collect().await.map_err(|error| AwsError {
-            operation: operation(),
-            code: "RequestFailed".into(),
-            message: error.to_string(),
-            class: Class::Unavailable,
-        })?;
-        Ok(Some(body.into_bytes()))
+        let size = answer.content_length().unwrap_or_default();
+        let size = usize::try_from(size).unwrap_or_default();
+        if size > max_bytes {
+            return Err(too_large());
+        }
+        let mut parts = answer.body;
+        let mut body = BytesMut::with_capacity(size);
+        while let Some(part) = parts.next().await {
+            let part = part.map_err(|error| AwsError {
+                operation: operation(),
+                code: "RequestFailed".into(),
+                message: error.to_string(),
+                class: Class::Unavailable,
+            })?;
+            // S3 tells the size beforehand, and whoever does not is not believed.
+            if body.len() + part.len() > max_bytes {
+                return Err(too_large());
+            }
+            body.extend_from_slice(&part);
+        }
+        Ok(Some(body.freeze()))
     }
 
     /// Writes an object.

@@ -1,12 +1,15 @@
 //! The queues that reports come through: one message per notification, then one per file.
 
 use aws_sdk_sqs::types::{MessageAttributeValue, SendMessageBatchRequestEntry};
+use futures::{StreamExt, TryStreamExt};
 
 use super::{AwsError, Class, Clients};
 use crate::dead_letter::REPLAY_OF;
 
 /// Messages SQS takes in one request.
 const BATCH: usize = 10;
+/// Requests under way at once where many messages are sent.
+const CONCURRENCY: usize = 20;
 
 impl Clients {
     /// Has a message received again after some seconds instead of the queue's visibility timeout.
@@ -50,38 +53,44 @@ impl Clients {
         Ok(())
     }
 
-    /// Sends messages; on an error some may have been sent.
+    /// Sends messages in any order; on an error some may have been sent.
     pub async fn send_messages(&self, queue_url: &str, bodies: &[String]) -> Result<(), AwsError> {
-        for chunk in bodies.chunks(BATCH) {
-            let entries = chunk
-                .iter()
-                .enumerate()
-                .map(|(index, body)| {
-                    SendMessageBatchRequestEntry::builder()
-                        .id(index.to_string())
-                        .message_body(body)
-                        .build()
-                        .expect("id and body are set")
-                })
-                .collect();
-            let answer = self
-                .sqs
-                .send_message_batch()
-                .queue_url(queue_url)
-                .set_entries(Some(entries))
-                .send()
-                .await
-                .map_err(|error| AwsError::new("SendMessageBatch", &error))?;
-            // SQS answers 200 also when single messages were not taken.
-            if let Some(failed) = answer.failed().first() {
-                return Err(AwsError {
-                    operation: "SendMessageBatch".into(),
-                    code: failed.code().to_owned(),
-                    message: failed.message().unwrap_or_default().to_owned(),
-                    class: Class::Unavailable,
-                });
-            }
-        }
-        Ok(())
+        futures::stream::iter(bodies.chunks(BATCH))
+            .map(|batch| self.send_batch(queue_url, batch))
+            .buffer_unordered(CONCURRENCY)
+            .try_for_each(|()| async { Ok(()) })
+            .await
+    }
+
+    async fn send_batch(&self, queue_url: &str, bodies: &[String]) -> Result<(), AwsError> {
+        let entries = bodies
+            .iter()
+            .enumerate()
+            .map(|(index, body)| {
+                SendMessageBatchRequestEntry::builder()
+                    .id(index.to_string())
+                    .message_body(body)
+                    .build()
+                    .expect("id and body are set")
+            })
+            .collect();
+        let answer = self
+            .sqs
+            .send_message_batch()
+            .queue_url(queue_url)
+            .set_entries(Some(entries))
+            .send()
+            .await
+            .map_err(|error| AwsError::new("SendMessageBatch", &error))?;
+        // SQS answers 200 also when single messages were not taken.
+        let Some(failed) = answer.failed().first() else {
+            return Ok(());
+        };
+        Err(AwsError {
+            operation: "SendMessageBatch".into(),
+            code: failed.code().to_owned(),
+            message: failed.message().unwrap_or_default().to_owned(),
+            class: Class::Unavailable,
+        })
     }
 }

@@ -5,19 +5,27 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use bytes::{Bytes, BytesMut};
 
-/// The most buffers that are kept, and the most bytes of all of them.
-const MAX_KEPT: usize = 64;
-const MAX_BYTES: usize = 64 * 1024 * 1024;
+/// The most buffers that are kept, and the most bytes of all of them: a stripe of an ORC file, and the
+/// pages of a row group.
+const MAX_KEPT: usize = 256;
+const MAX_BYTES: usize = 128 * 1024 * 1024;
+
+/// Smaller ones are not worth it.
+const MIN_BYTES: usize = 32 * 1024;
 
 /// Those of the whole process.
 static BUFFERS: Mutex<Buffers> = Mutex::new(Buffers(Vec::new()));
 
 /// A buffer of at least so many bytes, which are anything.
 pub(super) fn take(length: usize) -> BytesMut {
+    if length < MIN_BYTES {
+        return BytesMut::zeroed(length);
+    }
     // Made without the lock, which all readers share.
     let found = buffers().find(length);
     found.unwrap_or_else(|| {
-        let rounded = length.next_power_of_two();
+        // So that it is large enough for one of about that length too.
+        let rounded = length.next_multiple_of(length.next_power_of_two() / 8);
         BytesMut::zeroed(if rounded <= MAX_BYTES {
             rounded
         } else {
@@ -29,7 +37,9 @@ pub(super) fn take(length: usize) -> BytesMut {
 /// Hands a buffer out, to take it back when nobody needs it.
 pub(super) fn lend(buffer: BytesMut) -> Bytes {
     let bytes = buffer.freeze();
-    buffers().keep(&bytes);
+    if bytes.len() >= MIN_BYTES {
+        buffers().keep(&bytes);
+    }
     bytes
 }
 

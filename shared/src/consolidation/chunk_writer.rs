@@ -3,7 +3,6 @@
 
 use std::io::Write;
 
-use bytes::Bytes;
 use parquet::basic::{Compression, Encoding, PageType, Type as PhysicalType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::errors::ParquetError;
@@ -15,9 +14,12 @@ use parquet::schema::types::ColumnDescPtr;
 use super::hybrid;
 use super::rows::{Coded, Dictionary, Flags, NULL, Values};
 
-/// A page ends at this many bytes or rows before compression, whatever comes first.
-const PAGE_BYTES: usize = 1024 * 1024;
-const PAGE_ROWS: usize = 128 * 1024;
+mod compress;
+mod delta;
+mod open_page;
+
+use compress::compress;
+use open_page::OpenPage;
 
 /// A dictionary that would be larger is given up for plain values.
 const DICTIONARY_BYTES: usize = 1024 * 1024;
@@ -32,43 +34,14 @@ const COMPRESSION: Compression = Compression::SNAPPY;
 pub(super) struct ChunkWriter {
     column: ColumnDescPtr,
     page: OpenPage,
-    /// Pages that are done.
-    pages: TrackedWrite<Pieces>,
-    uncompressed: usize,
+    /// Pages that are done, and their bytes.
+    pages: Vec<CompressedPage>,
+    held: usize,
     page_stats: Vec<PageEncodingStats>,
     dictionary: LocalDictionary,
     rows: usize,
     nulls: u64,
     bounds: Bounds,
-}
-
-/// Values that are not in a page yet.
-#[derive(Default)]
-struct OpenPage {
-    rows: usize,
-    /// For each row whether it has a value, as 1 or 0. Empty as long as all have.
-    defined: Vec<u32>,
-    /// Plain values.
-    values: Vec<u8>,
-    /// Codes of the chunk's dictionary.
-    codes: Vec<u32>,
-    /// Truths, which are packed when the page ends.
-    flags: Vec<u32>,
-}
-
-impl OpenPage {
-    /// Adds whether rows have values.
-    fn define(&mut self, rows: usize, valid: Option<impl Iterator<Item = bool>>) {
-        match valid {
-            Some(valid) => {
-                self.defined.resize(self.rows, 1);
-                self.defined.extend(valid.map(u32::from));
-            }
-            None if !self.defined.is_empty() => self.defined.resize(self.rows + rows, 1),
-            None => {}
-        }
-        self.rows += rows;
-    }
 }
 
 /// The least and the greatest value so far.
@@ -136,15 +109,12 @@ impl LocalDictionary {
 /// A plain text begins with its length.
 const LENGTH_BYTES: usize = 4;
 
-/// The same for what may be no text, which readers would refuse.
+/// Appends what may be no text, which readers would refuse, as a plain one.
 fn push_readable(values: &mut Vec<u8>, bytes: &[u8]) {
-    push_text(values, String::from_utf8_lossy(bytes).as_bytes());
-}
-
-fn push_text(values: &mut Vec<u8>, text: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
     let length = u32::try_from(text.len()).unwrap_or(u32::MAX);
     values.extend_from_slice(&length.to_le_bytes());
-    values.extend_from_slice(text);
+    values.extend_from_slice(text.as_bytes());
 }
 
 impl ChunkWriter {
@@ -152,8 +122,8 @@ impl ChunkWriter {
         Self {
             column,
             page: OpenPage::default(),
-            pages: TrackedWrite::new(Pieces::default()),
-            uncompressed: 0,
+            pages: Vec::new(),
+            held: 0,
             page_stats: Vec::new(),
             dictionary: LocalDictionary::default(),
             rows: 0,
@@ -164,14 +134,7 @@ impl ChunkWriter {
 
     /// Bytes held until the chunk is finished.
     pub(super) fn held_bytes(&self) -> usize {
-        let OpenPage {
-            values,
-            codes,
-            flags,
-            ..
-        } = &self.page;
-        let page = values.len() + 4 * (codes.len() + flags.len());
-        self.pages.bytes_written() + self.dictionary.values.len() + page
+        self.held + self.dictionary.values.len() + self.page.held_bytes()
     }
 
     /// Adds the values of rows.
@@ -183,13 +146,10 @@ impl ChunkWriter {
                 let valid = texts.spans.iter().map(|span| !span.is_null());
                 self.nulls += nulls as u64;
                 self.page.define(rows, (nulls > 0).then_some(valid));
-                let buffer: &[u8] = &texts.buffer;
-                let there = || texts.spans.iter().filter(|span| !span.is_null());
-                for span in there() {
-                    push_text(&mut self.page.values, span.of(buffer));
-                }
+                self.page.texts.extend(&texts.buffer, &texts.spans);
                 if self.column.name() == "key" {
-                    self.bounds.widen(there().map(|span| span.of(buffer)));
+                    let there = texts.spans.iter().filter(|span| !span.is_null());
+                    self.bounds.widen(there.map(|span| span.of(&texts.buffer)));
                 }
             }
             Values::Coded(coded) => return self.push_coded(coded, rows),
@@ -198,12 +158,14 @@ impl ChunkWriter {
                 self.nulls += nulls as u64;
                 let valid = numbers.valid.iter().copied();
                 self.page.define(rows, (nulls > 0).then_some(valid));
-                for row in 0..rows {
-                    if let Some(value) = numbers.get(row) {
-                        self.page.values.extend_from_slice(&value.to_le_bytes());
-                        self.bounds.widen_numbers(value);
-                    }
+                let page = &mut self.page.numbers;
+                let start = page.len();
+                if nulls == 0 {
+                    page.extend_from_slice(&numbers.values);
+                } else {
+                    page.extend((0..rows).filter_map(|row| numbers.get(row)));
                 }
+                self.bounds.widen_numbers(&page[start..]);
             }
             Values::Flags(flags) => {
                 let is_valid = |flag: &u8| *flag != Flags::NULL;
@@ -211,8 +173,12 @@ impl ChunkWriter {
                 self.nulls += nulls as u64;
                 let valid = flags.values.iter().map(is_valid);
                 self.page.define(rows, (nulls > 0).then_some(valid));
-                let there = flags.values.iter().filter(|flag| is_valid(flag));
-                self.page.flags.extend(there.copied().map(u32::from));
+                let page = &mut self.page.flags;
+                if nulls == 0 {
+                    page.extend_from_slice(&flags.values);
+                } else {
+                    page.extend(flags.values.iter().copied().filter(is_valid));
+                }
             }
         }
         self.pushed(rows)
@@ -226,8 +192,11 @@ impl ChunkWriter {
 
     fn pushed(&mut self, rows: usize) -> Result<(), ParquetError> {
         self.rows += rows;
-        let is_full = self.page.values.len() >= PAGE_BYTES || self.page.rows >= PAGE_ROWS;
-        if is_full { self.end_page() } else { Ok(()) }
+        if self.page.is_full() {
+            self.end_page()
+        } else {
+            Ok(())
+        }
     }
 
     /// Adds rows without a value.
@@ -276,7 +245,8 @@ impl ChunkWriter {
         self.page
             .define(plain_rows.len(), (nulls > 0).then_some(valid));
         for code in plain_rows.iter().filter(|code| !is_null(code)) {
-            push_readable(&mut self.page.values, coded.dictionary.get(*code));
+            let text = String::from_utf8_lossy(coded.dictionary.get(*code));
+            self.page.texts.push(text.as_bytes());
         }
         Ok(())
     }
@@ -291,59 +261,27 @@ impl ChunkWriter {
     }
 
     fn end_page(&mut self) -> Result<(), ParquetError> {
-        let mut page = std::mem::take(&mut self.page);
-        if page.rows == 0 {
+        if self.page.rows == 0 {
             return Ok(());
         }
-        let is_coded = !page.codes.is_empty();
-        // All but plain values.
-        let mut body = Vec::with_capacity(page.rows / 2 + 64);
-        if self.column.max_def_level() > 0 {
-            body.extend_from_slice(&[0; LENGTH_BYTES]);
-            if page.defined.is_empty() {
-                hybrid::encode_run(1, page.rows, 1, &mut body);
-            } else {
-                hybrid::encode(&page.defined, 1, &mut body);
-            }
-            let length = u32::try_from(body.len() - LENGTH_BYTES).unwrap_or(u32::MAX);
-            body[..LENGTH_BYTES].copy_from_slice(&length.to_le_bytes());
-        }
-        let mut encoding = Encoding::PLAIN;
-        if is_coded {
-            encoding = Encoding::RLE_DICTIONARY;
-            let width = self.dictionary.width();
-            body.push((width & 0xFF) as u8);
-            hybrid::encode(&page.codes, width, &mut body);
-        }
-        for eight in page.flags.chunks(8) {
-            let packed = eight
-                .iter()
-                .enumerate()
-                .map(|(bit, flag)| (flag & 1) << bit);
-            body.push((packed.sum::<u32>() & 0xFF) as u8);
-        }
-        let num_values = u32::try_from(page.rows).unwrap_or(u32::MAX);
-        let compressed = compress(&body, &page.values)?;
-        let data_page = Page::DataPage {
-            buf: compressed,
+        let num_values = u32::try_from(self.page.rows).unwrap_or(u32::MAX);
+        let is_nullable = self.column.max_def_level() > 0;
+        let encoded = self.page.encode(is_nullable, self.dictionary.width());
+        let encoding = encoded.encoding;
+        let page = Page::DataPage {
+            buf: compress(&encoded.head, encoded.values)?,
             num_values,
             encoding,
             def_level_encoding: Encoding::RLE,
             rep_level_encoding: Encoding::RLE,
             statistics: None,
         };
-        let written = SerializedPageWriter::new(&mut self.pages).write_page(
-            CompressedPage::new(data_page, body.len() + page.values.len()),
-        )?;
-        self.uncompressed += written.uncompressed_size;
+        let length = encoded.head.len() + encoded.values.len();
+        let page = CompressedPage::new(page, length);
+        self.held += page.compressed_size();
+        self.pages.push(page);
         self.count_page(PageType::DATA_PAGE, encoding);
-        // The buffers are used again.
-        page.rows = 0;
-        page.defined.clear();
-        page.values.clear();
-        page.codes.clear();
-        page.flags.clear();
-        self.page = page;
+        self.page.clear();
         Ok(())
     }
 
@@ -370,7 +308,14 @@ impl ChunkWriter {
         self.end_page()?;
         let here = |sink: &TrackedWrite<W>| offset(base + sink.bytes_written() as u64);
         let start = here(sink)?;
-        let mut compressed = self.pages.bytes_written();
+        let mut compressed = 0;
+        let mut uncompressed = 0;
+        let mut write = |sink: &mut TrackedWrite<W>, page| {
+            let written = SerializedPageWriter::new(sink).write_page(page)?;
+            compressed += written.compressed_size;
+            uncompressed += written.uncompressed_size;
+            Ok::<_, ParquetError>(())
+        };
         let mut encodings = vec![Encoding::RLE];
         let mut dictionary_offset = None;
         if !self.dictionary.starts.is_empty() {
@@ -381,10 +326,7 @@ impl ChunkWriter {
                 encoding: Encoding::PLAIN,
                 is_sorted: false,
             };
-            let written = SerializedPageWriter::new(sink)
-                .write_page(CompressedPage::new(page, values.len()))?;
-            compressed += written.compressed_size;
-            self.uncompressed += written.uncompressed_size;
+            write(sink, CompressedPage::new(page, values.len()))?;
             self.count_page(PageType::DICTIONARY_PAGE, Encoding::PLAIN);
             dictionary_offset = Some(start);
         }
@@ -399,8 +341,8 @@ impl ChunkWriter {
             ..Self::new(self.column.clone())
         };
         let done = std::mem::replace(self, next);
-        for piece in done.pages.into_inner()?.0 {
-            sink.write_all(&piece)?;
+        for page in done.pages {
+            write(sink, page)?;
         }
         ColumnChunkMetaData::builder(done.column)
             .set_compression(COMPRESSION)
@@ -408,7 +350,7 @@ impl ChunkWriter {
             .set_page_encoding_stats(done.page_stats)
             .set_num_values(i64::try_from(done.rows)?)
             .set_total_compressed_size(i64::try_from(compressed)?)
-            .set_total_uncompressed_size(i64::try_from(done.uncompressed)?)
+            .set_total_uncompressed_size(i64::try_from(uncompressed)?)
             .set_data_page_offset(data_offset)
             .set_dictionary_page_offset(dictionary_offset)
             .set_statistics(statistics)
@@ -446,10 +388,11 @@ impl Bounds {
         let mut ends = None;
         for text in texts {
             let (least, greatest) = ends.get_or_insert((text, text));
-            if text < *least {
-                *least = text;
-            } else if text > *greatest {
+            // Keys mostly come in order.
+            if text >= *greatest {
                 *greatest = text;
+            } else if text < *least {
+                *least = text;
             }
         }
         let Some((least, greatest)) = ends else {
@@ -467,82 +410,19 @@ impl Bounds {
         }
     }
 
-    fn widen_numbers(&mut self, number: i64) {
-        *self = match self {
-            Self::Numbers(least, greatest) => {
-                Self::Numbers(number.min(*least), number.max(*greatest))
-            }
-            _ => Self::Numbers(number, number),
-        };
-    }
-}
-
-/// A page of which compression would save less than one part in so many is stored as it is, which
-/// is several times as fast to write and to read.
-const LEAST_SAVING: usize = 4;
-
-/// What is compressed to find that out.
-const SAMPLE_BYTES: usize = 32 * 1024;
-
-/// Compresses two parts that make up a page, of which only the second one may be large.
-fn compress(head: &[u8], values: &[u8]) -> Result<Bytes, ParquetError> {
-    let failed = |error: snap::Error| ParquetError::External(Box::new(error));
-    let mut encoder = snap::raw::Encoder::new();
-    if values.is_empty() {
-        return encoder.compress_vec(head).map(Bytes::from).map_err(failed);
-    }
-    let mut is_worth_it = true;
-    if values.len() > 4 * SAMPLE_BYTES {
-        let middle = values.len() / 2;
-        let sample = encoder
-            .compress_vec(&values[middle..middle + SAMPLE_BYTES])
-            .map_err(failed)?;
-        is_worth_it = sample.len() <= SAMPLE_BYTES - SAMPLE_BYTES / LEAST_SAVING;
-    }
-    // A stream is the length and then pieces one after the other, so streams can be joined.
-    let mut stream;
-    if is_worth_it {
-        let compressed = encoder.compress_vec(values).map_err(failed)?;
-        let length = compressed.iter().take_while(|byte| **byte >= 0x80).count() + 1;
-        stream = Vec::with_capacity(head.len() + compressed.len() + 64);
-        hybrid::push_varint(&mut stream, head.len() + values.len());
-        push_literals(&mut stream, head);
-        stream.extend_from_slice(&compressed[length..]);
-    } else {
-        stream = Vec::with_capacity(head.len() + values.len() + values.len() / 1024 + 64);
-        hybrid::push_varint(&mut stream, head.len() + values.len());
-        push_literals(&mut stream, head);
-        push_literals(&mut stream, values);
-    }
-    Ok(Bytes::from(stream))
-}
-
-/// Puts bytes into a Snappy stream as they are, in pieces no longer than an encoder makes them.
-///
-/// <https://github.com/google/snappy/blob/main/format_description.txt>
-fn push_literals(stream: &mut Vec<u8>, bytes: &[u8]) {
-    const MAX_LITERAL: usize = 64 * 1024;
-    /// A literal whose length less one is in the next two bytes.
-    const LITERAL: u8 = 61 << 2;
-    for literal in bytes.chunks(MAX_LITERAL) {
-        let [low, high, ..] = (literal.len() - 1).to_le_bytes();
-        stream.extend_from_slice(&[LITERAL, low, high]);
-        stream.extend_from_slice(literal);
-    }
-}
-
-/// What is written, in the pieces in which it comes, so that none is moved when there is more.
-#[derive(Default)]
-struct Pieces(Vec<Vec<u8>>);
-
-impl Write for Pieces {
-    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
-        self.0.push(bytes.to_vec());
-        Ok(bytes.len())
-    }
-
-    fn flush(&mut self) -> std::io::Result<()> {
-        Ok(())
+    fn widen_numbers(&mut self, numbers: &[i64]) {
+        let mut least = i64::MAX;
+        let mut greatest = i64::MIN;
+        for number in numbers {
+            least = least.min(*number);
+            greatest = greatest.max(*number);
+        }
+        if let Self::Numbers(known_least, known_greatest) = self {
+            *known_least = least.min(*known_least);
+            *known_greatest = greatest.max(*known_greatest);
+        } else if !numbers.is_empty() {
+            *self = Self::Numbers(least, greatest);
+        }
     }
 }
 
@@ -552,37 +432,176 @@ fn offset(place: u64) -> Result<i64, ParquetError> {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use arrow_array::Array;
+    use arrow_array::cast::AsArray;
+    use arrow_array::types::Int64Type;
+    use bytes::Bytes;
+    use parquet::arrow::arrow_reader::ParquetRecordBatchReaderBuilder;
+    use parquet::file::metadata::RowGroupMetaData;
+    use parquet::schema::parser::parse_message_type;
+    use parquet::schema::types::SchemaDescriptor;
+    use proptest::prelude::*;
+
     use super::*;
+    use crate::consolidation::rewrite::write_footer;
+    use crate::consolidation::rows::{Numbers, Span, Texts};
+
+    /// A file of one column, of which pages end after these batches.
+    fn file_of(declared: &str, batches: &[(Values, usize)]) -> (Bytes, ColumnChunkMetaData) {
+        let schema = parse_message_type(&format!("message m {{ optional {declared}; }}")).unwrap();
+        let schema = Arc::new(SchemaDescriptor::new(Arc::new(schema)));
+        let mut chunk = ChunkWriter::new(schema.column(0));
+        for (values, rows) in batches {
+            chunk.push(values, *rows).unwrap();
+            if *rows % 3 == 0 {
+                chunk.end_page().unwrap();
+            }
+        }
+        let mut file = Vec::new();
+        let mut sink = TrackedWrite::new(&mut file);
+        sink.write_all(b"PAR1").unwrap();
+        let chunk = chunk.finish(&mut sink, 0).unwrap();
+        let row_group = RowGroupMetaData::builder(Arc::clone(&schema))
+            .set_num_rows(chunk.num_values())
+            .set_column_metadata(vec![chunk.clone()])
+            .build()
+            .unwrap();
+        write_footer(&mut sink, &schema, "test".into(), 1, vec![row_group]).unwrap();
+        drop(sink);
+        (file.into(), chunk)
+    }
+
+    fn texts(batch: &[Option<String>]) -> Values {
+        let mut buffer = Vec::new();
+        let spans = batch.iter().map(|text| match text {
+            None => Span::NULL,
+            Some(text) => {
+                // Every now and then there is something in between.
+                buffer.resize(buffer.len() + text.len() / 7, b'-');
+                buffer.extend_from_slice(text.as_bytes());
+                Span::new(buffer.len() - text.len(), text.len())
+            }
+        });
+        let spans = spans.collect();
+        Values::Texts(Texts {
+            spans,
+            buffer: buffer.into(),
+        })
+    }
+
+    fn any_text() -> impl Strategy<Value = Option<String>> {
+        let beginning = prop_oneof![
+            Just(""),
+            Just("logs/"),
+            Just("logs/2024/01/02/of a load balancer with a long name/")
+        ];
+        let text =
+            (beginning, "[a-b日]{0,40}").prop_map(|(beginning, end)| beginning.to_owned() + &end);
+        prop::option::weighted(0.8, text)
+    }
+
+    fn any_batches<T: std::fmt::Debug>(
+        value: impl Strategy<Value = T>,
+    ) -> impl Strategy<Value = Vec<Vec<T>>> {
+        prop::collection::vec(prop::collection::vec(value, 1..80), 1..6)
+    }
+
+    proptest! {
+        #[test]
+        fn texts_are_read_as_they_were(batches in any_batches(any_text())) {
+            let pushed: Vec<_> = batches.iter().map(|batch| (texts(batch), batch.len())).collect();
+            let (file, _) = file_of("binary key (UTF8)", &pushed);
+            let mut read = Vec::new();
+            for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+                let batch = batch.unwrap();
+                let column = batch.column(0).as_string::<i32>();
+                read.extend(column.iter().map(|text| text.map(str::to_owned)));
+            }
+            prop_assert_eq!(read, batches.concat());
+        }
+
+        #[test]
+        fn numbers_are_read_as_they_were(
+            batches in any_batches(prop::option::weighted(0.9, any::<i64>())),
+            bits in 0..64_u32,
+        ) {
+            let batches: Vec<Vec<_>> = batches
+                .into_iter()
+                .map(|batch| batch.into_iter().map(|number| number.map(|number| number >> bits)).collect())
+                .collect();
+            let pushed = batches.iter().map(|batch| {
+                let mut numbers = Numbers::default();
+                for number in batch {
+                    numbers.push(*number);
+                }
+                (Values::Numbers(numbers), batch.len())
+            });
+            let (file, chunk) = file_of("int64 size", &pushed.collect::<Vec<_>>());
+            let mut read = Vec::new();
+            for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+                read.extend(batch.unwrap().column(0).as_primitive::<Int64Type>().iter());
+            }
+            let all = batches.concat();
+            if let Some(Statistics::Int64(told)) = chunk.statistics() {
+                prop_assert_eq!(told.min_opt(), all.iter().flatten().min());
+                prop_assert_eq!(told.max_opt(), all.iter().flatten().max());
+            }
+            prop_assert_eq!(read, all);
+        }
+
+        #[test]
+        fn truths_are_read_as_they_were(batches in any_batches(prop::option::weighted(0.9, any::<bool>()))) {
+            let pushed = batches.iter().map(|batch| {
+                let mut flags = Flags::default();
+                for flag in batch {
+                    flags.push(*flag);
+                }
+                (Values::Flags(flags), batch.len())
+            });
+            let (file, _) = file_of("boolean is_latest", &pushed.collect::<Vec<_>>());
+            let mut read = Vec::new();
+            for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
+                read.extend(batch.unwrap().column(0).as_boolean().iter());
+            }
+            prop_assert_eq!(read, batches.concat());
+        }
+    }
 
     #[test]
-    fn pages_are_what_they_were_whether_compressed_or_stored() {
-        let repeated = b"logs/2024/".repeat(30_000);
-        // A generator of numbers that nothing compresses.
-        let mut state = 1_u64;
-        let random = std::iter::repeat_with(|| {
-            state = state
-                .wrapping_mul(6_364_136_223_846_793_005)
-                .wrapping_add(1);
-            state.to_be_bytes()[0]
-        });
-        let random: Vec<u8> = random.take(300_000).collect();
-        for (head, values, is_smaller) in [
-            (&b""[..], &repeated[..], true),
-            (b"levels", &repeated, true),
-            (b"", &random, false),
-            (&random, &random, false),
-            (&repeated, b"", true),
-            (b"levels", b"few", false),
-            (b"", b"", false),
+    fn texts_are_front_coded_where_that_pays() {
+        let keys: Vec<_> = (0..2_000)
+            .map(|number| Some(format!("logs/2024/{number:08}")))
+            .collect();
+        let sums: Vec<_> = (1..2_000_u32)
+            .map(|number| Some(format!("{:032x}", u128::from(number.reverse_bits()) << 96)))
+            .collect();
+        for (batch, encoding, most) in [
+            (keys, Encoding::DELTA_BYTE_ARRAY, 6_000),
+            (sums, Encoding::DELTA_LENGTH_BYTE_ARRAY, 64_500),
         ] {
-            let page = [head, values].concat();
-            let compressed = compress(head, values).unwrap();
-            let read = snap::raw::Decoder::new()
-                .decompress_vec(&compressed)
-                .unwrap();
-            assert!(read == page, "{} and {} bytes", head.len(), values.len());
-            assert_eq!(compressed.len() < page.len() / 2, is_smaller);
-            assert!(compressed.len() <= page.len() + page.len() / 1_000 + 20);
+            let (_, chunk) = file_of("binary key (UTF8)", &[(texts(&batch), batch.len())]);
+            let encodings: Vec<_> = chunk.encodings().collect();
+            assert_eq!(encodings, [Encoding::RLE, encoding]);
+            let bytes = chunk.uncompressed_size();
+            assert!(bytes < most, "{bytes} bytes");
         }
+    }
+
+    #[test]
+    fn rows_without_a_value_are_pages_without_values() {
+        let batch = vec![None; 300];
+        let (file, chunk) = file_of("binary key (UTF8)", &[(texts(&batch), batch.len())]);
+        assert_eq!(
+            chunk.encodings().collect::<Vec<_>>(),
+            [Encoding::PLAIN, Encoding::RLE]
+        );
+        let reader = ParquetRecordBatchReaderBuilder::try_new(file)
+            .unwrap()
+            .build()
+            .unwrap();
+        let nulls = reader.map(|batch| batch.unwrap().column(0).null_count());
+        assert_eq!(nulls.sum::<usize>(), 300);
     }
 }

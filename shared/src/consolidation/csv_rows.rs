@@ -14,7 +14,8 @@ use super::rows::{
     place,
 };
 use super::{ConsolidationError, Delivered};
-use crate::manifest::{SchemaField, excerpt};
+use crate::foreign_text::excerpt;
+use crate::manifest::SchemaField;
 use crate::snapshot_schema::{AthenaType, COLUMNS};
 
 mod field;

@@ -223,7 +223,7 @@ pub(super) fn run_end(values: &[u32], from: usize) -> usize {
 
 /// Appends the same number so many times, encoded.
 pub(super) fn encode_run(value: u32, count: usize, width: u32, out: &mut Vec<u8>) {
-    push_varint(out, count << 1);
+    push_varint(out, (count as u64) << 1);
     out.extend_from_slice(&value.to_le_bytes()[..(width as usize).div_ceil(8)]);
 }
 
@@ -232,19 +232,24 @@ fn pack(values: &[u32], width: u32, out: &mut Vec<u8>) {
         return;
     }
     let groups = values.len().div_ceil(GROUP);
-    push_varint(out, (groups << 1) | 1);
+    push_varint(out, ((groups as u64) << 1) | 1);
     out.reserve(groups * width as usize + size_of::<u128>());
     for group in values.chunks(GROUP) {
         // A group takes as many bytes as a number takes bits. The last one is filled with zeros.
         let mut bytes = [0; GROUP * size_of::<u32>()];
-        if width <= u128::BITS / 8 {
-            let numbers = group.iter().enumerate();
+        let numbers = group.iter().enumerate();
+        if width <= u64::BITS / 8 {
+            let word = numbers.fold(0_u64, |word, (place, value)| {
+                word | u64::from(*value) << (place * width as usize)
+            });
+            bytes[..size_of::<u64>()].copy_from_slice(&word.to_le_bytes());
+        } else if width <= u128::BITS / 8 {
             let word = numbers.fold(0_u128, |word, (place, value)| {
                 word | u128::from(*value) << (place * width as usize)
             });
             bytes[..size_of::<u128>()].copy_from_slice(&word.to_le_bytes());
         } else {
-            for (place, value) in group.iter().enumerate() {
+            for (place, value) in numbers {
                 let bit = place * width as usize;
                 let shifted = u64::from(*value) << (bit % 8);
                 for (byte, more) in bytes[bit / 8..].iter_mut().zip(shifted.to_le_bytes()) {
@@ -257,7 +262,7 @@ fn pack(values: &[u32], width: u32, out: &mut Vec<u8>) {
 }
 
 /// Appends a number, 7 bits a byte, the lowest first.
-pub(super) fn push_varint(out: &mut Vec<u8>, value: usize) {
+pub(super) fn push_varint(out: &mut Vec<u8>, value: u64) {
     let mut rest = value;
     loop {
         let [seven, ..] = rest.to_le_bytes();

@@ -197,6 +197,11 @@ fn make_text(rows: &mut Rows) -> u64 {
 
 /// Whether all texts are.
 fn is_text(texts: &Texts) -> bool {
+    // Mostly there is nothing else in the buffer, and all is ASCII.
+    let lengths: usize = texts.spans.iter().map(|span| span.length()).sum();
+    if lengths == texts.buffer.len() && texts.buffer.is_ascii() {
+        return true;
+    }
     let there = || texts.spans.iter().filter(|span| !span.is_null());
     // Texts mostly stand one after the other and are ASCII, lengths in between too.
     let mut end = there().next().map_or(0, |first| first.start());

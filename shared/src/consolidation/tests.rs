@@ -18,6 +18,7 @@ use super::fixture::{
     object, promised, schema, write,
 };
 use super::*;
+use crate::hostile::TEXTS;
 use crate::snapshot_schema::{self, COLUMNS};
 use crate::totals::{self, Tally};
 
@@ -199,6 +200,27 @@ fn all_rows_and_values_arrive_however_the_schema_is_annotated() {
             );
         }
     }
+}
+
+#[test]
+fn keys_as_long_and_as_odd_as_s3_takes_arrive_as_they_are() {
+    let long = |part: &str| {
+        let mut key = part.repeat(1_024 / part.len());
+        key.push_str(&"k".repeat(1_024 - key.len()));
+        key
+    };
+    let keys: Vec<String> = TEXTS
+        .iter()
+        .filter(|text| !text.is_empty())
+        .map(|text| long(text))
+        .chain(["/", ".", "a.b/", "\u{1f5c3}"].map(long))
+        .collect();
+    let rows: Vec<Listed> = keys.iter().map(|key| object(key.as_str())).collect();
+    let (consolidated, output) = consolidated(&write(&schema(Annotations::Delivered), &[rows]));
+    assert_eq!(consolidated.rows, keys.len() as u64);
+    let read = texts(&read(&output), "key");
+    let expected: Vec<Option<String>> = keys.into_iter().map(Some).collect();
+    assert_eq!(read, expected);
 }
 
 #[test]

@@ -1,6 +1,7 @@
 use serde_json::json;
 
 use super::*;
+use crate::hostile;
 
 const FILE_MESSAGE: &str =
     r#"{"run_id":"nightly","account_id":"111111111111","bucket":"photos","file":"a"}"#;
@@ -200,4 +201,47 @@ fn a_document_of_another_version_is_not_taken() {
     let error = DeadLetter::parse(&letter.document()).unwrap_err();
     assert!(error.to_string().contains("format version 2"));
     assert!(DeadLetter::parse(b"{}").is_err());
+}
+
+#[test]
+fn a_letter_of_any_size_keeps_its_body_and_a_small_reason() {
+    let body = "\u{1f5c3}\0\"\\".repeat(1_048_576 / 7);
+    let error = TaskError::InvalidInput(body.clone());
+    let failure = MessageFailure::new(&error, 20, time("2026-03-01T12:00:00Z"));
+    let recorded = serde_json::to_string(&failure).unwrap();
+    assert!(recorded.len() < 10_000, "{}", recorded.len());
+    let letter = letter_of(&body, Some(failure));
+    assert_eq!(letter.body, body);
+    assert_eq!(DeadLetter::parse(&letter.document()), Ok(letter));
+}
+
+proptest::proptest! {
+    #[test]
+    fn every_body_is_kept_to_the_byte_and_read_again(body in hostile::text()) {
+        let letter = letter_of(&body, None);
+        proptest::prop_assert_eq!(&letter.body, &body);
+        proptest::prop_assert_eq!(DeadLetter::parse(&letter.document()), Ok(letter));
+    }
+
+    #[test]
+    fn what_a_message_is_about_is_told_or_not(
+        message in hostile::mutated(serde_json::from_str(FILE_MESSAGE).unwrap()),
+    ) {
+        let letter = letter_of(&message.to_string(), None);
+        // All of it or nothing: half of it would be held against another run.
+        let told = [letter.run_id.is_some(), letter.account_id.is_some(), letter.bucket.is_some()];
+        proptest::prop_assert!(told == [true; 3] || told == [false; 3]);
+        proptest::prop_assert_eq!(letter.key(), "dead-letters/files/2026-03-01/m-1.json");
+    }
+
+    #[test]
+    fn any_document_is_a_letter_or_is_not(
+        document in hostile::mutated(
+            serde_json::from_slice(&letter_of(FILE_MESSAGE, Some(refused(20))).document()).unwrap(),
+        ),
+    ) {
+        if let Ok(letter) = DeadLetter::parse(document.to_string().as_bytes()) {
+            proptest::prop_assert_eq!(DeadLetter::parse(&letter.document()), Ok(letter));
+        }
+    }
 }

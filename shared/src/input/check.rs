@@ -1,5 +1,9 @@
 //! Checking a run input as it came: every problem in one answer, each with its field path.
 
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
+use std::fmt::Write as _;
+
 use jiff::Timestamp;
 use serde_json::{Map, Value};
 use sha2::{Digest, Sha256};
@@ -9,7 +13,8 @@ use super::{
     DEFAULT_SMOKE_TEST_TIMEOUT_MINUTES, DEFAULT_STATUS_REFRESH_MINUTES, ExistingInventory,
     QueryInput, RunInput,
 };
-use crate::catalogue::{self, Given, TABLE_PLACEHOLDER};
+use crate::catalogue::{self, Given, TABLE_PLACEHOLDER, Table};
+use crate::foreign_text::{cut, excerpt, visible};
 use crate::ids::{AccountId, BucketName, Region, RunId};
 use crate::manifest::ManifestUri;
 
@@ -18,6 +23,15 @@ const MAX_RECIPIENTS: usize = 50;
 /// Athena's limit on the text of a query, in bytes.
 const MAX_QUERY_BYTES: usize = 262_144;
 const MAX_QUERIES: usize = 200;
+/// Most bytes of an input with its defaults, as it is stored. Step Functions starts nothing with more than
+/// 262,144 and a record ends at 409,600, of which warnings and what may become of the run need a part.
+pub const MAX_STORED_BYTES: usize = 286_720;
+/// Most bytes of the path of a problem, which may be a name from the input.
+const MAX_PATH_BYTES: usize = 200;
+/// Most bytes of what is wrong with one field.
+const MAX_PROBLEM_BYTES: usize = 2_000;
+/// Most bytes of an answer with all problems.
+const MAX_ANSWER_BYTES: usize = 9_000;
 
 /// Every field that a run input may have.
 pub const FIELDS: &[&str] = &[
@@ -61,17 +75,19 @@ impl std::fmt::Display for Problem {
     }
 }
 
-/// All problems as one message, a line each.
+/// All problems as one message, a line each. Of very many the last are only counted: a state machine
+/// takes a message of limited length.
 pub fn describe(problems: &[Problem]) -> String {
-    let lines: Vec<String> = problems
-        .iter()
-        .map(|problem| format!("- {problem}"))
-        .collect();
-    format!(
-        "the run input has {} problem(s):\n{}",
-        problems.len(),
-        lines.join("\n")
-    )
+    let mut answer = format!("the run input has {} problem(s):", problems.len());
+    for (told, problem) in problems.iter().enumerate() {
+        let line = format!("\n- {problem}");
+        if answer.len() + line.len() > MAX_ANSWER_BYTES {
+            let _ = write!(answer, "\n- and {} more", problems.len() - told);
+            break;
+        }
+        answer.push_str(&line);
+    }
+    answer
 }
 
 /// A run input that passed, and what the summary should warn of.
@@ -115,9 +131,16 @@ pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Ve
     let database = check
         .identifier(fields, "athena_database_name")
         .unwrap_or_else(|| DEFAULT_DATABASE.to_owned());
-    let table = check.identifier(fields, "athena_table_name");
+    let table = check.identifier(fields, "athena_table_name").or_else(|| {
+        let run_id = run_id.as_ref()?;
+        Some(format!("inventory_{run_id}"))
+    });
     let is_smoke_test = check.flag(fields, "is_smoke_test");
-    let queries = check.queries(fields.get("athena_queries"));
+    let snapshot = Table {
+        database: &database,
+        table: table.as_deref().unwrap_or_default(),
+    };
+    let queries = check.queries(fields.get("athena_queries"), snapshot);
     let sender = check.sender(fields);
     let recipients = check.recipients(fields.get("recipient_email_addresses"));
     let regions = check.regions(
@@ -138,26 +161,38 @@ pub fn check(raw: &Value, surroundings: &Surroundings<'_>) -> Result<Checked, Ve
         1_440,
     );
 
-    match run_id {
-        Some(run_id) if check.problems.is_empty() => Ok(Checked {
-            input: RunInput {
-                athena_table_name: table.unwrap_or_else(|| format!("inventory_{run_id}")),
-                run_id,
-                accounts,
-                athena_database_name: database,
-                is_smoke_test,
-                athena_queries: queries,
-                sender_email_address: sender,
-                recipient_email_addresses: recipients,
-                supported_regions: regions,
-                existing_inventories: existing,
-                inventory_timeout_minutes: timeout,
-                status_refresh_minutes: refresh,
-            },
-            warnings: check.warnings,
-        }),
-        _ => Err(check.problems),
+    let (Some(run_id), Some(table), true) = (run_id, table, check.problems.is_empty()) else {
+        return Err(check.problems);
+    };
+    let input = RunInput {
+        run_id,
+        accounts,
+        athena_database_name: database,
+        athena_table_name: table,
+        is_smoke_test,
+        athena_queries: queries,
+        sender_email_address: sender,
+        recipient_email_addresses: recipients,
+        supported_regions: regions,
+        existing_inventories: existing,
+        inventory_timeout_minutes: timeout,
+        status_refresh_minutes: refresh,
+    };
+    let stored = serde_json::to_string(&input).map_or(usize::MAX, |text| text.len());
+    if stored > MAX_STORED_BYTES {
+        check.problem(
+            "input",
+            format!(
+                "has {stored} bytes with its defaults; at most {MAX_STORED_BYTES} are accepted, \
+                 which is some 12,000 accounts: make it several runs"
+            ),
+        );
+        return Err(check.problems);
     }
+    Ok(Checked {
+        input,
+        warnings: check.warnings,
+    })
 }
 
 /// A run id from the start of the execution to the second, and four digits of a hash of the
@@ -167,6 +202,14 @@ fn derived_run_id(surroundings: &Surroundings<'_>) -> RunId {
     let second = surroundings.started_at.strftime("%y%m%d%H%M%S");
     RunId::try_from(format!("{second}{:02x}{:02x}", hash[0], hash[1]))
         .expect("twelve digits and four hexadecimal digits keep the rules of a run id")
+}
+
+/// A value as JSON for a message: as [`excerpt`] does with texts.
+fn shown(value: &Value) -> String {
+    match value {
+        Value::String(text) => excerpt(text),
+        other => cut(visible(&other.to_string()), 200),
+    }
 }
 
 fn kind(value: &Value) -> &'static str {
@@ -189,8 +232,8 @@ struct Check {
 impl Check {
     fn problem(&mut self, path: &str, message: impl Into<String>) {
         self.problems.push(Problem {
-            path: path.to_owned(),
-            message: message.into(),
+            path: cut(visible(path), MAX_PATH_BYTES),
+            message: cut(visible(&message.into()), MAX_PROBLEM_BYTES),
         });
     }
 
@@ -242,7 +285,7 @@ impl Check {
             _ => {
                 self.problem(
                     name,
-                    format!("{given} is not a whole number from 1 to {most}"),
+                    format!("{} is not a whole number from 1 to {most}", shown(given)),
                 );
                 default
             }
@@ -267,6 +310,8 @@ impl Check {
             self.problem("accounts", "must name at least one account");
         }
         let mut accounts: Vec<AccountInput> = Vec::new();
+        // Which element named each account first.
+        let mut named: HashMap<AccountId, usize> = HashMap::new();
         for (index, element) in elements.iter().enumerate() {
             let path = format!("accounts[{index}]");
             let Value::Object(fields) = element else {
@@ -307,11 +352,14 @@ impl Check {
                 }
             };
             if let Some(id) = id {
-                if let Some(first) = accounts.iter().position(|account| account.id == id) {
-                    self.problem(
+                match named.entry(id.clone()) {
+                    Entry::Occupied(first) => self.problem(
                         &id_path,
-                        format!("{id} is already named by accounts[{first}].id"),
-                    );
+                        format!("{id} is already named by accounts[{}].id", first.get()),
+                    ),
+                    Entry::Vacant(first) => {
+                        first.insert(index);
+                    }
                 }
                 accounts.push(AccountInput { id, exclude });
             }
@@ -330,7 +378,8 @@ impl Check {
                 Value::String(pattern) => self.problem(
                     &path,
                     format!(
-                        "{pattern:?} is not {}, in which * may stand for any text",
+                        "{} is not {}, in which * may stand for any text",
+                        excerpt(pattern),
                         BucketName::EXPECTED
                     ),
                 ),
@@ -348,12 +397,15 @@ impl Check {
         }
         self.problem(
             name,
-            format!("{text:?} is not a name: 1 to 255 of a-z, 0-9 and _, the first a letter"),
+            format!(
+                "{} is not a name: 1 to 255 of a-z, 0-9 and _, the first a letter",
+                excerpt(&text)
+            ),
         );
         None
     }
 
-    fn queries(&mut self, value: Option<&Value>) -> Vec<QueryInput> {
+    fn queries(&mut self, value: Option<&Value>, snapshot: Table<'_>) -> Vec<QueryInput> {
         let elements = self.list(value, "athena_queries");
         if elements.len() > MAX_QUERIES {
             self.problem(
@@ -367,12 +419,12 @@ impl Check {
         }
         let mut queries = Vec::new();
         for (index, element) in elements.iter().enumerate() {
-            queries.extend(self.query(element, &format!("athena_queries[{index}]")));
+            queries.extend(self.query(element, &format!("athena_queries[{index}]"), snapshot));
         }
         queries
     }
 
-    fn query(&mut self, element: &Value, path: &str) -> Option<QueryInput> {
+    fn query(&mut self, element: &Value, path: &str, snapshot: Table<'_>) -> Option<QueryInput> {
         const SHAPES: &str = "{\"name\": …, \"query\": …} or {\"catalog\": …, \"parameters\": {…}}";
         let Value::Object(fields) = element else {
             self.problem(path, format!("must be {SHAPES}, found {}", kind(element)));
@@ -400,7 +452,8 @@ impl Check {
                 self.problem(
                     &format!("{path}.catalog"),
                     format!(
-                        "{catalog} is not in the catalogue, which has {}",
+                        "{} is not in the catalogue, which has {}",
+                        shown(catalog),
                         known.join(", ")
                     ),
                 );
@@ -439,12 +492,13 @@ impl Check {
         if name.chars().count() > 200 {
             self.problem(&format!("{path}.name"), "must have at most 200 characters");
         }
-        if query.len() > MAX_QUERY_BYTES {
+        let bytes = catalogue::resolve(&query, snapshot).len();
+        if bytes > MAX_QUERY_BYTES {
             self.problem(
                 &format!("{path}.query"),
                 format!(
-                    "has {} bytes; Athena takes at most {MAX_QUERY_BYTES}",
-                    query.len()
+                    "has {bytes} bytes with the table's name put in; Athena takes at most \
+                     {MAX_QUERY_BYTES}"
                 ),
             );
         }
@@ -482,7 +536,7 @@ impl Check {
         match fields.get(name) {
             Some(Value::String(address)) if is_email_address(address) => return address.clone(),
             Some(Value::String(address)) => {
-                self.problem(name, format!("{address:?} is not an email address"));
+                self.problem(name, not_an_address(&excerpt(address)));
             }
             None | Some(Value::Null) => {
                 self.problem(name, "must be the email address the summary is sent from");
@@ -515,10 +569,7 @@ impl Check {
                 Value::String(address) if is_email_address(address) => {
                     recipients.push(address.clone());
                 }
-                other => self.problem(
-                    &format!("{path}[{index}]"),
-                    format!("{other} is not an email address"),
-                ),
+                other => self.problem(&format!("{path}[{index}]"), not_an_address(&shown(other))),
             }
         }
         recipients
@@ -664,18 +715,26 @@ fn is_bucket_pattern(pattern: &str) -> bool {
             .all(|b| b.is_ascii_alphanumeric() || matches!(b, b'.' | b'-' | b'_' | b'*'))
 }
 
-/// Whether SES may take it: one `@`, an ASCII local part, a domain with a dot, nothing that could
-/// end a header line.
+/// What is wrong with an address, given as it is shown.
+fn not_an_address(found: &str) -> String {
+    let hint = if found.trim_end_matches('…').is_ascii() {
+        ""
+    } else {
+        " that SES takes: it has to be ASCII, and a domain of other letters in Punycode"
+    };
+    format!("{found} is not an email address{hint}")
+}
+
+/// Whether SES may take it: ASCII, one `@`, a domain with a dot, nothing that could end a header line.
 fn is_email_address(text: &str) -> bool {
     let Some((local, domain)) = text.rsplit_once('@') else {
         return false;
     };
     let plain = |part: &str| {
         part.chars()
-            .all(|c| !c.is_control() && !c.is_whitespace() && !"<>()[],;:\\\"@".contains(c))
+            .all(|c| c.is_ascii_graphic() && !"<>()[],;:\\\"@".contains(c))
     };
     (1..=64).contains(&local.len())
-        && local.is_ascii()
         && plain(local)
         && plain(domain)
         && domain.len() <= 255

@@ -1,6 +1,9 @@
 use serde_json::{Value, json};
 
 use super::*;
+use crate::catalogue::TABLE_PLACEHOLDER;
+use crate::foreign_text::{is_invisible, visible};
+use crate::hostile;
 
 fn regions() -> Vec<Region> {
     ["us-east-1", "eu-west-1"]
@@ -417,6 +420,18 @@ fn every_bad_field_is_answered_with_its_path() {
 }
 
 #[test]
+fn an_account_is_said_to_be_named_where_it_stands() {
+    let problems = run(&with(
+        "accounts",
+        json!([{"id": "1"}, {"id": "123456789012"}, null, {"id": "123456789012"}]),
+    ));
+    assert_eq!(
+        problems.unwrap_err()[2],
+        "accounts[3].id: 123456789012 is already named by accounts[1].id"
+    );
+}
+
+#[test]
 fn all_problems_come_in_one_answer() {
     let problems = run(&json!({"run_id": "a-b", "x": 1})).unwrap_err();
     let paths: Vec<&str> = problems
@@ -518,11 +533,251 @@ fn exclusions_match_whole_names() {
     }
 }
 
+#[test]
+fn very_many_exclusions_are_held_against_very_many_buckets() {
+    // As many as an input takes, which no bucket fits until the end.
+    let exclude: Vec<String> = (0..30_000).map(|n| format!("*{n}*x*")).collect();
+    for number in 0..100 {
+        let bucket = BucketName::try_from(format!("bucket-{number}")).unwrap();
+        assert_eq!(excluded_by(&exclude, &bucket), None);
+    }
+}
+
+#[test]
+fn a_query_has_to_be_short_enough_with_the_name_of_its_table() {
+    let sql = |bytes: usize| {
+        let mut raw = with("athena_queries", json!([{"name": "n", "query": ""}]));
+        raw["run_id"] = json!("nightly");
+        // "s3insights"."inventory_nightly" is 18 longer than what stands for it.
+        let text = format!("{TABLE_PLACEHOLDER}{}", " ".repeat(bytes - 14));
+        raw["athena_queries"][0]["query"] = json!(text);
+        run(&raw)
+    };
+    assert!(sql(262_144 - 18).is_ok());
+    assert_eq!(
+        sql(262_144 - 17).unwrap_err(),
+        [
+            "athena_queries[0].query: has 262145 bytes with the table's name put in; Athena takes \
+             at most 262144"
+        ]
+    );
+    // Short, and 10 MB with the longest names.
+    let mut raw = with(
+        "athena_queries",
+        json!([{"name": "n", "query": TABLE_PLACEHOLDER.repeat(18_000)}]),
+    );
+    for name in ["athena_database_name", "athena_table_name"] {
+        raw[name] = json!("x".repeat(255));
+    }
+    let problems = run(&raw).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(problems[0].contains("has 9270000 bytes"), "{}", problems[0]);
+}
+
+#[test]
+fn an_input_is_as_large_as_its_record_may_be() {
+    let of = |accounts: u64| {
+        let accounts: Vec<Value> = (0..accounts)
+            .map(|number| json!({"id": format!("{number:012}"), "exclude": []}))
+            .collect();
+        with("accounts", json!(accounts))
+    };
+    // As many as Step Functions starts a run with.
+    let checked = run(&of(12_000)).unwrap();
+    let stored = serde_json::to_string(&checked.input).unwrap();
+    assert!(stored.len() <= MAX_STORED_BYTES, "{}", stored.len());
+
+    let problems = run(&of(20_000)).unwrap_err();
+    assert_eq!(problems.len(), 1);
+    assert!(
+        problems[0].starts_with("input: has 44")
+            && problems[0].ends_with("which is some 12,000 accounts: make it several runs"),
+        "{}",
+        problems[0]
+    );
+    let queries: Vec<Value> = (0..1_000)
+        .map(|n| json!({"name": n.to_string(), "query": TABLE_PLACEHOLDER}))
+        .collect();
+    assert_eq!(
+        run(&with("athena_queries", json!(queries))).unwrap_err(),
+        ["athena_queries: 1000 queries; at most 200 are accepted"]
+    );
+}
+
+#[test]
+fn an_answer_is_short_whatever_is_wrong() {
+    let long = "\u{1b}[2J\n- x: ".repeat(2_000);
+    let mut raw = minimal();
+    for field in FIELDS {
+        raw[field] = json!(long);
+    }
+    raw[&long] = json!(long);
+    raw["accounts"] = json!([{"id": long, "exclude": [long, {"a": long}], long.clone(): 1}, long]);
+    raw["athena_queries"] = json!([
+        {"catalog": long},
+        {"catalog": "stale-buckets", "parameters": {"days": long, long.clone(): 1}},
+        {"name": long, "query": "q", long.clone(): long},
+    ]);
+    raw["recipient_email_addresses"] = json!(vec![json!(long); 200]);
+    raw["existing_inventories"] = json!([{"bucket": long, "manifest": long, long.clone(): long}]);
+    let enabled = regions();
+    let surroundings = Surroundings {
+        enabled_regions: &enabled,
+        execution_arn: "arn",
+        started_at: "2026-03-01T04:05:06Z".parse().unwrap(),
+    };
+    let problems = check(&raw, &surroundings).unwrap_err();
+    assert!(problems.len() > 200, "{}", problems.len());
+    let answer = describe(&problems);
+    assert!(answer.len() < 10_000, "{}", answer.len());
+    let mut lines = answer.lines();
+    let first = lines.next().unwrap();
+    assert_eq!(
+        first,
+        format!("the run input has {} problem(s):", problems.len())
+    );
+    // No value begins a line of its own, or does anything to a terminal.
+    for line in lines.clone() {
+        assert!(
+            line.starts_with("- ") && !line.starts_with("- x: "),
+            "{line}"
+        );
+        assert!(!line.contains(is_invisible), "{line:?}");
+    }
+    let last = lines.next_back().unwrap();
+    assert!(
+        last.starts_with("- and ") && last.ends_with(" more"),
+        "{last}"
+    );
+}
+
+#[test]
+fn an_address_is_one_that_ses_takes_and_that_ends_no_header() {
+    let sent_from = |address: &str| run(&with("sender_email_address", json!(address))).is_ok();
+    for address in [
+        "a@example.com",
+        "first.last+tag@sub.example.co",
+        "o'neil@x.de",
+    ] {
+        assert!(sent_from(address), "{address}");
+    }
+    for address in [
+        "a@example.com\r\nBcc: b@example.com",
+        "a@example.com\n",
+        "a@example.com,b@example.com",
+        "a@example.com;b@example.com",
+        "Team <a@example.com>",
+        "\"a b\"@example.com",
+        "a@b@example.com",
+        "a@example.com\0",
+        "\u{202e}a@example.com",
+        "a@ex\u{e4}mple.com",
+        "a@example.com\u{200b}",
+        "@example.com",
+        "a@example",
+        "a@.example.com",
+    ] {
+        assert!(!sent_from(address), "{address:?}");
+    }
+    let problems = run(&with("sender_email_address", json!("a@exämple.com"))).unwrap_err();
+    assert!(problems[0].ends_with("a domain of other letters in Punycode"));
+}
+
+/// Whether a pattern fits, by the book: each character in turn, a `*` taking none or one more.
+fn fits(pattern: &[u8], name: &[u8]) -> bool {
+    match (pattern, name) {
+        ([], []) => true,
+        ([b'*', rest @ ..], _) => {
+            fits(rest, name) || (!name.is_empty() && fits(pattern, &name[1..]))
+        }
+        ([first, pattern @ ..], [letter, name @ ..]) => first == letter && fits(pattern, name),
+        _ => false,
+    }
+}
+
+/// An input that uses every field.
+fn full() -> Value {
+    json!({
+        "run_id": "nightly",
+        "accounts": [{"id": "123456789012", "exclude": ["logs-*"]}, {"id": "210987654321"}],
+        "athena_database_name": "s3insights",
+        "athena_table_name": "inventory_nightly",
+        "is_smoke_test": false,
+        "athena_queries": [
+            {"catalog": "stale-buckets", "parameters": {"days": 30}},
+            {"name": "all", "query": "SELECT count(*) FROM {ATHENA_TABLE}"},
+        ],
+        "sender_email_address": "a@example.com",
+        "recipient_email_addresses": ["b@example.com"],
+        "supported_regions": ["us-east-1"],
+        "existing_inventories": [
+            {"bucket": "photos", "manifest": "s3://reports/photos/daily/1/manifest.json"},
+        ],
+        "inventory_timeout_minutes": 60,
+        "status_refresh_minutes": 5,
+    })
+}
+
+/// What is promised of every input: it is checked, or every problem has its path.
+fn keeps_its_promise(raw: &Value) {
+    let enabled = regions();
+    let surroundings = Surroundings {
+        enabled_regions: &enabled,
+        execution_arn: "arn",
+        started_at: "2026-03-01T04:05:06Z".parse().unwrap(),
+    };
+    let Checked { input, warnings } = match check(raw, &surroundings) {
+        Ok(checked) => checked,
+        Err(problems) => {
+            assert!(!problems.is_empty());
+            let names = raw.as_object().into_iter().flatten().map(|(name, _)| name);
+            let unknown: Vec<String> = names.map(|name| visible(name)).collect();
+            for Problem { path, message } in &problems {
+                let field = path.split(['.', '[']).next().unwrap_or_default();
+                let is_cut = path.ends_with('…');
+                assert!(
+                    is_cut || field == "input" || FIELDS.contains(&field) || unknown.contains(path),
+                    "{path:?}: {message}"
+                );
+                assert!(!path.contains(is_invisible), "{path:?}");
+                assert!(!message.contains(char::is_control), "{message:?}");
+            }
+            assert!(describe(&problems).len() < 10_000);
+            return;
+        }
+    };
+    let name_like = |text: &str| text.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+    assert!(name_like(&input.athena_database_name) && name_like(&input.athena_table_name));
+    for address in
+        std::iter::once(&input.sender_email_address).chain(&input.recipient_email_addresses)
+    {
+        assert!(address.chars().all(|c| c.is_ascii_graphic()), "{address:?}");
+    }
+    let stored = serde_json::to_string(&input).unwrap();
+    assert!(stored.len() <= MAX_STORED_BYTES);
+    assert_eq!(serde_json::from_str::<RunInput>(&stored).unwrap(), input);
+    for warning in warnings {
+        assert!(!warning.message.contains(char::is_control));
+    }
+}
+
 proptest::proptest! {
     #[test]
-    fn no_input_makes_the_check_panic(text in "\\PC{0,60}") {
-        for raw in [json!({"accounts": [{"id": text, "exclude": [text]}]}), json!({text.clone(): text}), json!(text)] {
-            let _ = run(&raw);
-        }
+    fn any_json_is_an_input_or_problems_with_their_paths(raw in hostile::json()) {
+        keeps_its_promise(&raw);
+    }
+
+    #[test]
+    fn any_change_of_an_input_is_an_input_or_problems_with_their_paths(
+        raw in hostile::mutated(full()),
+    ) {
+        keeps_its_promise(&raw);
+    }
+
+    #[test]
+    fn a_pattern_fits_as_it_is_written(pattern in "[ab*]{0,8}", name in "[ab]{3,8}") {
+        let bucket = BucketName::try_from(name.as_str()).unwrap();
+        let expected = fits(pattern.as_bytes(), name.as_bytes());
+        proptest::prop_assert_eq!(excluded_by(&[pattern], &bucket).is_some(), expected);
     }
 }

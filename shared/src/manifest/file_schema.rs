@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::{FileFormat, excerpt};
+use super::FileFormat;
+use crate::foreign_text::excerpt;
 use crate::snapshot_schema::{self, AthenaType};
 
 /// A column of an inventory report's data files.

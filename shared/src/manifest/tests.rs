@@ -2,6 +2,7 @@ use proptest::prelude::*;
 use serde_json::{Value, json};
 
 use super::*;
+use crate::hostile;
 
 const DOCUMENTED_PARQUET: &str = "message s3.inventory { required binary bucket (UTF8); required binary key (UTF8); \
     optional binary version_id (UTF8); optional boolean is_latest; optional boolean is_delete_marker; \
@@ -293,6 +294,36 @@ fn text_that_is_not_one_document_is_refused() {
 }
 
 #[test]
+fn a_key_is_no_longer_than_s3_takes() {
+    let longest = "k".repeat(1_024);
+    assert!(Manifest::parse(&with("/files/0/key", json!(longest))).is_ok());
+    assert_error(
+        "/files/0/key",
+        json!(format!("{longest}k")),
+        "has 1025 bytes, and S3 takes at most 1024",
+    );
+    assert_error(
+        "/files/0/key",
+        json!("k".repeat(1_000_000)),
+        "1000000 bytes",
+    );
+}
+
+#[test]
+fn a_manifest_of_a_hundred_thousand_files_is_read_within_what_is_taken_into_memory() {
+    let file = |number: u64| {
+        let key = FILE_KEY.replace("0c5e", &format!("0c5e{number:032}"));
+        json!({ "key": key, "size": number, "MD5checksum": MD5 })
+    };
+    let files: Vec<Value> = (0..100_000).map(file).collect();
+    let document = with("/files", json!(files));
+    assert!(document.len() < MAX_MANIFEST_BYTES, "{}", document.len());
+    let manifest = Manifest::parse(&document).unwrap();
+    assert_eq!(manifest.files.len(), 100_000);
+    assert_eq!(manifest.files[99_999].size, 99_999);
+}
+
+#[test]
 fn messages_stay_short() {
     let error = Manifest::parse(&with("/fileSchema", json!("x".repeat(1_000_000)))).unwrap_err();
     assert!(error.to_string().len() < 400);
@@ -414,6 +445,22 @@ fn snake_case_table() {
 }
 
 proptest! {
+    #[test]
+    fn any_manifest_is_one_or_an_error_that_names_a_field(document in hostile::mutated(document())) {
+        match Manifest::parse(document.to_string().as_bytes()) {
+            Ok(manifest) => {
+                for file in &manifest.files {
+                    prop_assert!((1..=1_024).contains(&file.key.len()));
+                    prop_assert!(!file.key.contains("..") && !file.key.contains(char::is_control));
+                }
+            }
+            Err(error) => {
+                prop_assert!(!error.field.is_empty());
+                prop_assert!(!error.to_string().contains(char::is_control), "{error}");
+            }
+        }
+    }
+
     #[test]
     fn nothing_makes_the_parsers_panic(text in any::<String>(), key in "[a-z./]{0,30}manifest.checksum") {
         let _ = Manifest::parse(text.as_bytes());

@@ -4,11 +4,8 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{CHECKSUM_FILE_NAME, MANIFEST_FILE_NAME};
+use super::{CHECKSUM_FILE_NAME, MANIFEST_FILE_NAME, MAX_KEY_BYTES};
 use crate::ids::{BucketName, InvalidId};
-
-/// S3 takes keys of at most this many bytes.
-const MAX_KEY_BYTES: usize = 1_024;
 
 /// `s3://<bucket>/<key>` of a `manifest.json`. Beside it lies its checksum.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -43,7 +40,7 @@ impl ManifestUri {
         let (bucket, key) = text.strip_prefix("s3://")?.split_once('/')?;
         let folder = key.strip_suffix(MANIFEST_FILE_NAME)?;
         let is_place = (folder.is_empty() || folder.ends_with('/'))
-            && key.len() <= MAX_KEY_BYTES
+            && folder.len() + CHECKSUM_FILE_NAME.len() <= MAX_KEY_BYTES
             && !folder.contains(char::is_control)
             && folder.split('/').all(|segment| segment != "..");
         let bucket = BucketName::try_from(bucket).ok()?;

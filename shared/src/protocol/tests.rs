@@ -340,6 +340,20 @@ fn a_manifest_must_be_what_its_place_says() {
         code(|m| m["files"][0]["key"] = json!("210987654321/secret/data/a.parquet")),
         "ForeignReport"
     );
+    // A key is no path: S3 takes these for other keys, and so is what they would lead to.
+    for key in [
+        "123456789012/photos/../secret/data/a.parquet",
+        "123456789012/photos2/data/a.parquet",
+        "/123456789012/photos/data/a.parquet",
+        "123456789012%2Fphotos/data/a.parquet",
+        "%2e%2e/123456789012/photos/data/a.parquet",
+    ] {
+        let refused = manifest(|m| m["files"][0]["key"] = json!(key)).unwrap_err();
+        assert!(
+            ["ForeignReport", "MalformedManifest"].contains(&refused.code.as_str()),
+            "{key}: {refused:?}"
+        );
+    }
     assert_eq!(
         code(|m| m["fileFormat"] = json!("Avro")),
         "MalformedManifest"
@@ -356,6 +370,13 @@ fn a_manifest_must_be_what_its_place_says() {
         }),
         "MalformedManifest"
     );
+    // Names that would end in no key, or in files that Athena passes over.
+    for name in ["", "_0c5e", &"x".repeat(256)] {
+        let key = format!("123456789012/photos/data/{name}.parquet");
+        let refused = manifest(|m| m["files"][0]["key"] = json!(key)).unwrap_err();
+        assert_eq!(refused.code, "MalformedManifest", "{name}");
+        assert!(refused.message.contains("is not the name of a data file"));
+    }
     let reason = check_manifest(&location(), &name("destination"), b"{}", b"nonsense").unwrap_err();
     assert_eq!(reason.code, "ManifestChecksumMismatch");
 }

@@ -45,33 +45,6 @@ fn render(summary: &Summary, template: &str, limits: Limits) -> String {
         .expect("the templates name only what every summary has")
 }
 
-/// A text from outside with everything that could pass for something else spelled out: control
-/// characters, which move the cursor of a terminal or begin a new line, and invisible ones, which
-/// turn the direction of writing.
-pub fn visible(text: &str) -> String {
-    let mut visible = String::with_capacity(text.len());
-    for character in text.chars() {
-        let is_invisible = character.is_control()
-            || matches!(
-                character,
-                '\u{61c}'
-                    | '\u{200b}'
-                    | '\u{200e}'
-                    | '\u{200f}'
-                    | '\u{2028}'..='\u{202e}'
-                    | '\u{2060}'..='\u{206f}'
-                    | '\u{feff}'
-                    | '\u{e0000}'..='\u{e007f}'
-            );
-        if is_invisible {
-            visible.extend(character.escape_default());
-        } else {
-            visible.push(character);
-        }
-    }
-    visible
-}
-
 /// A number with a comma between thousands.
 pub fn number(number: u64) -> String {
     let digits = number.to_string();
@@ -108,16 +81,6 @@ pub fn bytes(bytes: u64) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn what_could_pass_for_something_else_is_spelled_out() {
-        assert_eq!(
-            visible("a\nb\t\u{1b}[31m\u{7f}"),
-            "a\\nb\\t\\u{1b}[31m\\u{7f}"
-        );
-        assert_eq!(visible("gpj.\u{202e}exe"), "gpj.\\u{202e}exe");
-        assert_eq!(visible("Grüße, 写真 'x' \\"), "Grüße, 写真 'x' \\");
-    }
 
     #[test]
     fn numbers_and_sizes_are_easy_to_read() {

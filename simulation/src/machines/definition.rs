@@ -74,6 +74,19 @@ impl Machine {
         state.unwrap_or_else(|| panic!("{self:?} has no state {name:?}"))
     }
 
+    /// What catches an error of a state.
+    pub(crate) fn catcher(self, state: &str, error: &str) -> &'static Value {
+        let catchers = self.state(state)["Catch"].as_array().into_iter().flatten();
+        let mut catches = catchers.filter(|catcher| {
+            let names = catcher["ErrorEquals"].as_array().into_iter().flatten();
+            let mut names = names.filter_map(Value::as_str);
+            names.any(|name| name == error || name == "States.ALL")
+        });
+        catches
+            .next()
+            .unwrap_or_else(|| panic!("{state:?} does not catch {error}"))
+    }
+
     /// The number that a choice compares a variable of its input with.
     pub(crate) fn bound(self, choice: &str, variable: &str) -> i64 {
         let bounds: Vec<i64> = conditions(self.state(choice))

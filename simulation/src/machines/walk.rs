@@ -54,6 +54,11 @@ impl<'a> Walk<'a> {
         self.how = How::Fails;
     }
 
+    /// What catches an error of the state that this walk is at.
+    pub(crate) fn catcher(&self, broken: &Broken) -> &'static Value {
+        self.machine.catcher(self.at, &broken.error)
+    }
+
     /// The number that a choice compares a variable with.
     pub(crate) fn bound(&self, choice: &str, variable: &str) -> i64 {
         self.machine.bound(choice, variable)

@@ -2,6 +2,7 @@
 #![expect(clippy::print_stdout, reason = "it is a command")]
 
 use std::path::Path;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result, ensure};
 use clap::Parser;
@@ -40,7 +41,9 @@ async fn main() -> Result<()> {
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Vec::new(),
         Err(error) => return Err(error).context("docs/scale.json"),
     };
-    let platform = Platform::start().await?;
+    let mut platform = Platform::start().await?;
+    // The largest cases take most of an hour.
+    platform.patience = Duration::from_hours(3);
     for case in &known {
         let is_asked = arguments.only.is_empty() || arguments.only.contains(&case.name);
         if !is_asked || (arguments.quick && case.is_long) {

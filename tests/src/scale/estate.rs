@@ -49,13 +49,13 @@ impl Case {
 /// All cases, by subject and size.
 pub fn cases() -> Vec<Case> {
     let mut cases = Vec::new();
-    for buckets in [10, 100, 1_000] {
+    for buckets in [10, 100, 1_000, 10_000] {
         cases.push(Case {
             is_long: buckets > 100,
             ..Case::new(format!("buckets-{buckets}"), 1, buckets)
         });
     }
-    for accounts in [10, 100] {
+    for accounts in [10, 100, 1_000] {
         cases.push(Case {
             is_long: accounts > 10,
             ..Case::new(format!("accounts-{accounts}"), accounts, 3)

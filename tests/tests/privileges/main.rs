@@ -12,3 +12,5 @@ mod granted;
 mod refused;
 /// Calls of whole runs.
 mod seen;
+/// What destinations, topics and the queue take, and from whom.
+mod strangers;

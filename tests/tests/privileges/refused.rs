@@ -31,7 +31,7 @@ accounts:
 static BUILT: OnceCell<()> = OnceCell::const_new();
 
 /// Runs first, so that nothing tried here is among the calls of runs; then an account to try it on.
-async fn prepare(platform: &Platform) -> Result<()> {
+pub(crate) async fn prepare(platform: &Platform) -> Result<()> {
     Box::pin(calls(platform)).await?;
     BUILT
         .get_or_try_init(async || platform.build(ESTATE).await.map(drop))
@@ -40,12 +40,12 @@ async fn prepare(platform: &Platform) -> Result<()> {
 }
 
 /// What came of a call: nothing when it was allowed, else the code of the error.
-fn code<T, E: ProvideErrorMetadata>(answer: Result<T, SdkError<E>>) -> Option<String> {
+pub(crate) fn code<T, E: ProvideErrorMetadata>(answer: Result<T, SdkError<E>>) -> Option<String> {
     let error = answer.err()?;
     Some(error.code().unwrap_or("none").to_owned())
 }
 
-fn is_refusal(code: Option<&str>) -> bool {
+pub(crate) fn is_refusal(code: Option<&str>) -> bool {
     code.is_some_and(|code| code.starts_with("AccessDenied") || code == "AuthorizationError")
 }
 

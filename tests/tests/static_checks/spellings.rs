@@ -52,12 +52,23 @@ fn every_task_is_a_module_and_a_function() {
     }
 }
 
+/// States that call a task for another purpose than its own: to record that it has failed for good.
+const GIVING_UP: &[(&str, &str)] = &[
+    ("Give up the account", "discover-buckets"),
+    ("Give up the buckets", "configure-inventories"),
+];
+
 #[test]
 fn every_task_is_a_state_that_is_named_like_it() {
     let mut called = BTreeSet::new();
     for machine in machines() {
         for (task, state) in machine.calls() {
-            assert_eq!(state.name, sentence(&task), "{}", state.path);
+            let gives_up = GIVING_UP.contains(&(state.name.as_str(), task.as_str()));
+            assert!(
+                gives_up || state.name == sentence(&task),
+                "{} calls {task}",
+                state.path
+            );
             called.insert(task);
         }
     }

@@ -22,6 +22,10 @@ accounts:
       - name: fates-closed
         objects: [{pattern: "a/{n}", count: 10}]
         faults: {hold: true}
+      - name: fates-busy
+        region: eu-west-1
+        objects: [{pattern: "a/{n}", count: 10}]
+        faults: {busy: true}
   - id: "480000000002"
     member: false
     buckets:
@@ -76,6 +80,16 @@ fn buckets_that_vanish_empty_or_close_under_way_end_in_the_status_that_fits() {
             Some("s3:GetInventoryConfiguration")
         );
 
+        // A trouble that may pass and does not is the bucket's own, and holds nobody up.
+        let busy = ended.bucket("fates-busy");
+        assert_eq!(
+            busy.status,
+            InventoryStatus::InventoryConfigurationNotCreated
+        );
+        let reason = busy.reason.as_ref().expect("it says why");
+        assert_eq!(reason.code, "Conflict");
+        assert!(reason.message.contains("OperationAborted"), "{reason:?}");
+
         let unread: Vec<_> = ended
             .parts
             .accounts
@@ -94,13 +108,19 @@ fn buckets_that_vanish_empty_or_close_under_way_end_in_the_status_that_fits() {
                 "fates-closed",
                 "bucket_access_lost",
                 "s3:GetInventoryConfiguration",
+                "fates-busy",
                 "480000000002",
                 "sts:AssumeRole",
             ] {
                 assert!(part.contains(said), "{said} is not in {part}");
             }
         }
-        for name in ["fates-emptied", "fates-vanishing", "fates-closed"] {
+        for name in [
+            "fates-emptied",
+            "fates-vanishing",
+            "fates-closed",
+            "fates-busy",
+        ] {
             assert_eq!(rows_in_table(platform, &ended, name).await?, 0, "{name}");
         }
         assert_eq!(objects_under(platform, "inventory/fates/").await?.len(), 1);

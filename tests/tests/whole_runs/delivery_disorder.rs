@@ -4,8 +4,8 @@ use serde_json::json;
 use shared::run::Outcome;
 use shared::status::InventoryStatus;
 use tests::{
-    DEPLOYMENT, NotificationQueue, Platform, check_done_buckets, check_outcome, leftovers,
-    objects_under, test,
+    DEPLOYMENT, FileQueue, NotificationQueue, Platform, check_done_buckets, check_outcome,
+    leftovers, objects_under, test,
 };
 
 const ACCOUNT: &str = "470000000001";
@@ -49,7 +49,10 @@ fn what_comes_twice_out_of_order_or_from_strangers_is_counted_once_or_not_at_all
         assert_eq!(late.status, InventoryStatus::InProgress);
 
         let queue = NotificationQueue::new(platform);
+        let forged = forged_file_messages(platform).await?;
+        let files = FileQueue::new(platform);
         queue.send(&disturbances(platform, &manifest)).await?;
+        files.send(&forged).await?;
         repeat_report(platform, &manifest).await?;
         queue.is_worked_off().await?;
         // Told of before it is there: it is looked for again, later.
@@ -85,12 +88,64 @@ fn what_comes_twice_out_of_order_or_from_strangers_is_counted_once_or_not_at_all
             let consolidated = objects_under(platform, &partition).await?;
             assert_eq!(consolidated.len() as u64, files, "{consolidated:?}");
         }
-        assert_eq!(ended.bucket("disorder-early").report, Some(manifest));
+        let taken = ended.bucket("disorder-early").report.as_deref();
+        assert_eq!(taken, Some(manifest.as_str()));
         assert_eq!(check_done_buckets(platform, &ended).await?, 3);
         let left = leftovers(platform, RUN_ID, &[ACCOUNT]).await?;
         assert_eq!(left, [""; 0]);
+
+        // The same once more, into the run that is over.
+        let before = kept(platform).await?;
+        queue.send(&disturbances(platform, &manifest)).await?;
+        files.send(&forged).await?;
+        queue.is_worked_off().await?;
+        files.is_worked_off().await?;
+        let again = platform.finish(&execution).await?;
+        assert_eq!(again.run, ended.run);
+        assert_eq!(format!("{:#?}", again.parts), format!("{:#?}", ended.parts));
+        assert_eq!(kept(platform).await?, before);
         Ok(())
     });
+}
+
+/// What the consolidated bucket has of the run.
+async fn kept(platform: &Platform) -> Result<Vec<String>> {
+    let mut kept = Vec::new();
+    for folder in ["inventory", "totals", "reports"] {
+        kept.extend(objects_under(platform, &format!("{folder}/{RUN_ID}/")).await?);
+    }
+    Ok(kept)
+}
+
+/// Messages about files that no function of ours ever sent.
+async fn forged_file_messages(platform: &Platform) -> Result<Vec<String>> {
+    let partition =
+        format!("inventory/{RUN_ID}/account={ACCOUNT}/region=eu-west-1/bucketname=disorder-early/");
+    let rows = objects_under(platform, &partition).await?;
+    let name = rows.first().and_then(|key| key.strip_prefix(&partition));
+    let file = name.and_then(|name| name.strip_suffix(".parquet"));
+    let genuine = json!({"run_id": RUN_ID, "account_id": ACCOUNT, "bucket": "disorder-early",
+                         "file": file.context("the bucket is done")?});
+    let with = |field: &str, value: &str| {
+        let mut message = genuine.clone();
+        message[field] = json!(value);
+        message.to_string()
+    };
+    Ok(vec![
+        // A file that is counted.
+        genuine.to_string(),
+        // No such run, account, bucket or file.
+        with("run_id", "unheardof"),
+        with("account_id", "479999999999"),
+        with("bucket", "disorder-unheard-of"),
+        with("file", "unheard-of"),
+        // A file of one bucket for another that waits for its own.
+        with("bucket", "disorder-late"),
+        // Names that lead elsewhere, if they were paths.
+        with("file", "../disorder-late/a"),
+        with("file", ""),
+        with("file", &"x".repeat(2_000)),
+    ])
 }
 
 /// The run's destination in the Region of the buckets that are disturbed.

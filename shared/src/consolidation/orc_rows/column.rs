@@ -177,6 +177,7 @@ pub(super) struct TextReader {
     /// The texts of rows ahead, the next one at `next`. Where there is no dictionary only their
     /// lengths count.
     ahead: Vec<Span>,
+    bytes_ahead: usize,
     next: usize,
     integers: Vec<i64>,
 }
@@ -204,6 +205,7 @@ impl TextReader {
             origin,
             is_diverse,
             ahead: Vec::new(),
+            bytes_ahead: 0,
             next: 0,
             integers: Vec::new(),
         }
@@ -216,6 +218,9 @@ impl TextReader {
     ) -> Result<usize, ConsolidationError> {
         if self.next == self.ahead.len() {
             self.look_ahead(presence, rows.min(BATCH_ROWS))?;
+        }
+        if self.bytes_ahead <= BATCH_BYTES {
+            return Ok((self.ahead.len() - self.next).clamp(1, rows));
         }
         let mut bytes = 0;
         let mut fits = 0;
@@ -236,13 +241,16 @@ impl TextReader {
     ) -> Result<(), ConsolidationError> {
         let count = presence.take(rows)?;
         self.ahead.clear();
+        self.bytes_ahead = 0;
         self.next = 0;
         self.integers.clear();
         match &mut self.origin {
             TextOrigin::Direct(lengths, _) => {
                 lengths.read(count, &mut self.integers)?;
+                self.ahead.reserve(self.integers.len());
                 for length in &self.integers {
                     let length = text_length(*length, presence)?;
+                    self.bytes_ahead += length;
                     self.ahead.push(Span::new(0, length));
                 }
             }
@@ -252,6 +260,7 @@ impl TextReader {
                     let place = usize::try_from(*code).ok();
                     let span = place.and_then(|place| dictionary.spans.get(place));
                     let span = span.ok_or_else(|| presence.wrong(NO_SUCH_CODE))?;
+                    self.bytes_ahead += span.length();
                     self.ahead.push(*span);
                 }
             }
@@ -413,16 +422,25 @@ impl CodeReader {
         let count = presence.take(rows)?;
         integers.clear();
         codes.read(count, integers)?;
+        let mut last = None;
         for code in integers.iter() {
-            let place = usize::try_from(*code)
-                .ok()
-                .filter(|place| *place < known.len());
-            let place = place.ok_or_else(|| presence.wrong(NO_SUCH_CODE))?;
-            if known[place] == NULL {
-                let text = dictionary.spans[place].of(&dictionary.texts);
-                known[place] = coded.dictionary.intern(text);
-            }
-            coded.codes.push(known[place]);
+            // Neighbours are mostly alike.
+            let known = match last {
+                Some((before, known)) if before == *code => known,
+                _ => {
+                    let place = usize::try_from(*code)
+                        .ok()
+                        .filter(|place| *place < known.len());
+                    let place = place.ok_or_else(|| presence.wrong(NO_SUCH_CODE))?;
+                    if known[place] == NULL {
+                        let text = dictionary.spans[place].of(&dictionary.texts);
+                        known[place] = coded.dictionary.intern(text);
+                    }
+                    last = Some((*code, known[place]));
+                    known[place]
+                }
+            };
+            coded.codes.push(known);
         }
         presence.spread(&mut coded.codes, NULL);
         Ok(())
@@ -456,10 +474,17 @@ impl InstantReader {
         self.seconds.read(count, out)?;
         self.integers.clear();
         self.nanoseconds.read(count, &mut self.integers)?;
-        for (second, nanosecond) in out[start..].iter_mut().zip(&self.integers) {
-            let instant = milliseconds(*second, *nanosecond);
-            let outside = || damaged(&self.name, "an instant is not within time");
-            *second = instant.ok_or_else(outside)?;
+        let outside = || damaged(&self.name, "an instant is not within time");
+        let seconds = &mut out[start..];
+        // S3 tells whole seconds.
+        if self.integers.iter().all(|nanosecond| *nanosecond == 0) {
+            for second in seconds {
+                *second = milliseconds(*second, 0).ok_or_else(outside)?;
+            }
+            return Ok(());
+        }
+        for (second, nanosecond) in seconds.iter_mut().zip(&self.integers) {
+            *second = milliseconds(*second, *nanosecond).ok_or_else(outside)?;
         }
         Ok(())
     }

@@ -186,10 +186,12 @@ fn delta(first: u8, is_signed: bool, cursor: &mut Cursor<'_>, out: &mut Vec<i64>
     let mut value = cursor.varint(is_signed)?;
     let step = cursor.varint(true)?;
     if code == 0 {
-        // The step is always the same.
-        for _ in 0..count {
-            out.push(value);
-            value = value.wrapping_add(step);
+        // The step is always the same, and mostly none.
+        if step == 0 {
+            out.resize(out.len() + count, value);
+        } else {
+            let steps = 0..i64::try_from(count).ok()?;
+            out.extend(steps.map(|number| value.wrapping_add(step.wrapping_mul(number))));
         }
         return Some(());
     }
