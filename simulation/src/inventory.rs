@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use real_shared::manifest::Md5Hash;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::queues::{self, NOTIFICATIONS};
 use crate::world::{Event, State};
@@ -162,6 +162,20 @@ fn stamp(state: &State) -> String {
     state.timestamp().strftime("%Y-%m-%dT%H-%MZ").to_string()
 }
 
+fn manifest(bucket: &str, destination: &str, files: &[Value]) -> String {
+    json!({
+        "sourceBucket": bucket,
+        "destinationBucket": format!("arn:aws:s3:::{destination}"),
+        "version": "2016-11-30",
+        "creationTimestamp": "1772323200000",
+        "fileFormat": "Parquet",
+        "fileSchema": "message s3.inventory { required binary bucket (STRING); \
+                       required binary key (STRING); }",
+        "files": files,
+    })
+    .to_string()
+}
+
 /// The objects of a report, in the order in which they come.
 fn objects(
     state: &mut State,
@@ -236,17 +250,7 @@ fn objects(
     } else {
         bucket
     };
-    let manifest = json!({
-        "sourceBucket": about,
-        "destinationBucket": format!("arn:aws:s3:::{destination}"),
-        "version": "2016-11-30",
-        "creationTimestamp": "1772323200000",
-        "fileFormat": "Parquet",
-        "fileSchema": "message s3.inventory { required binary bucket (STRING); \
-                       required binary key (STRING); }",
-        "files": files,
-    })
-    .to_string();
+    let manifest = manifest(about, destination, &files);
     let manifest_md5 = Md5Hash::of(manifest.as_bytes());
     let checksum = match damage {
         WrongChecksum => Md5Hash::of(b"another"),

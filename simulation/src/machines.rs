@@ -98,16 +98,12 @@ async fn harvester(
         walk.catch();
         failure.get_or_insert_with(|| broken("CleanupIncomplete", "something is left"));
     }
-    match failure {
-        Some(failure) => {
-            walk.enter("Run failed");
-            Err(failure)
-        }
-        None => {
-            walk.enter("Run ended");
-            Ok(())
-        }
-    }
+    walk.enter(if failure.is_some() {
+        "Run failed"
+    } else {
+        "Run ended"
+    });
+    failure.map_or(Ok(()), Err)
 }
 
 async fn take_snapshot(walk: &mut Walk<'_>, run: &initialize::Output) -> Result<(), Broken> {

@@ -76,14 +76,13 @@ impl Machine {
 
     /// What catches an error of a state.
     pub(crate) fn catcher(self, state: &str, error: &str) -> &'static Value {
-        let catchers = self.state(state)["Catch"].as_array().into_iter().flatten();
-        let mut catches = catchers.filter(|catcher| {
-            let names = catcher["ErrorEquals"].as_array().into_iter().flatten();
-            let mut names = names.filter_map(Value::as_str);
-            names.any(|name| name == error || name == "States.ALL")
-        });
-        catches
-            .next()
+        let mut catchers = self.state(state)["Catch"].as_array().into_iter().flatten();
+        catchers
+            .find(|catcher| {
+                let names = catcher["ErrorEquals"].as_array().into_iter().flatten();
+                let mut names = names.filter_map(Value::as_str);
+                names.any(|name| name == error || name == "States.ALL")
+            })
             .unwrap_or_else(|| panic!("{state:?} does not catch {error}"))
     }
 

@@ -152,25 +152,12 @@ fn sorted(mut item: Item) -> Item {
 
 /// Has an item be there, or not.
 async fn place(client: &Client, of: &Key, item: Option<&Item>) -> Result<()> {
-    match item {
-        Some(item) => {
-            let item = Some(item.clone());
-            client
-                .put_item()
-                .table_name(TABLE)
-                .set_item(item)
-                .send()
-                .await?;
-        }
-        None => {
-            let key = Some(key(of));
-            client
-                .delete_item()
-                .table_name(TABLE)
-                .set_key(key)
-                .send()
-                .await?;
-        }
+    if let Some(item) = item {
+        let put = client.put_item().table_name(TABLE);
+        put.set_item(Some(item.clone())).send().await?;
+    } else {
+        let delete = client.delete_item().table_name(TABLE);
+        delete.set_key(Some(key(of))).send().await?;
     }
     Ok(())
 }
@@ -188,7 +175,7 @@ async fn write(client: &Client, write: &Write) -> Result<bool> {
         let put = put.set_condition_expression(condition);
         let put = put.set_expression_attribute_names(names);
         let answer = put.set_expression_attribute_values(values).send().await;
-        answer.err().map(code)
+        answer.err().as_ref().map(code)
     } else {
         let update = client
             .update_item()
@@ -198,7 +185,7 @@ async fn write(client: &Client, write: &Write) -> Result<bool> {
         let update = update.set_condition_expression(condition);
         let update = update.set_expression_attribute_names(names);
         let answer = update.set_expression_attribute_values(values).send().await;
-        answer.err().map(code)
+        answer.err().as_ref().map(code)
     };
     match refused.as_deref() {
         None => Ok(true),
@@ -207,7 +194,7 @@ async fn write(client: &Client, write: &Write) -> Result<bool> {
     }
 }
 
-fn code<E: ProvideErrorMetadata, R>(error: SdkError<E, R>) -> String {
+fn code<E: ProvideErrorMetadata, R>(error: &SdkError<E, R>) -> String {
     error.code().unwrap_or("no answer").to_owned()
 }
 
