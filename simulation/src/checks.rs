@@ -190,6 +190,8 @@ pub(crate) fn after_wait(state: &mut State, run_id: &str, refresh: u32) {
     let waiting = state.waits.entry(run_id.to_owned()).or_default();
     waiting.ended_at = Some(now);
     let (began, settled) = (waiting.began_at.unwrap_or(now), waiting.settled_at);
+    // One interval, one more for every look that failed, and the retries of a task that stood still.
+    let most = i64::from(refresh) * (1 + waiting.failed_looks) + 7_200;
     let time = state.timestamp();
     if !run.is_settled() && time < run.deadline && run.frozen_at.is_none() {
         state.violated(format!(
@@ -199,15 +201,14 @@ pub(crate) fn after_wait(state: &mut State, run_id: &str, refresh: u32) {
     }
     if run.is_settled() {
         let late = now - settled.unwrap_or(began).max(began);
-        // One interval, and the retries of a task that stood still.
-        if late > i64::from(refresh) + 7_200 {
+        if late > most {
             state.violated(format!(
                 "run {run_id} waited {late} s after all was settled"
             ));
         }
     }
     let past = seconds(run.deadline, time);
-    if past > i64::from(refresh) + 7_200 {
+    if past > most {
         state.violated(format!("run {run_id} waited {past} s after its deadline"));
     }
 }

@@ -360,6 +360,9 @@ async fn refresh(mut walk: Walk<'_>, run: &initialize::Output) -> Result<Infalli
             }
             // The next look will tell.
             Err(_) => {
+                let mut state = walk.world.state();
+                let waiting = state.waits.entry(run.run_id.to_string()).or_default();
+                waiting.failed_looks += 1;
                 cursor = None;
                 false
             }

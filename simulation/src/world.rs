@@ -243,6 +243,8 @@ pub(crate) struct Waiting {
     pub(crate) ended_at: Option<i64>,
     /// When the last bucket in progress came to its end.
     pub(crate) settled_at: Option<i64>,
+    /// Looks that failed, so that the next one, an interval later, had to tell.
+    pub(crate) failed_looks: i64,
 }
 
 /// Everything.
