@@ -39,7 +39,13 @@ pub(crate) struct Dead {
     pub(crate) not_replayed: BTreeSet<u64>,
     /// How often each letter was marked as replayed, by its key.
     pub(crate) marks: BTreeMap<String, usize>,
+    /// How often somebody was alarmed and means to replay them.
+    alarms: u32,
 }
+
+/// Whoever is alarmed more often sees that a replay does not help. Without an end to it, messages that are
+/// doubled on their way would grow in number with every replay.
+const ALARMS: u32 = 5;
 
 /// The queue by its URL.
 pub(crate) fn of_url(url: &str) -> &'static str {
@@ -158,7 +164,8 @@ fn give_up(state: &mut State, dead_letters: &'static str, mut message: Message) 
     message.visible_at = state.now;
     put(state, dead_letters, message);
     // Somebody is alarmed.
-    if state.rng.bool() {
+    if state.rng.bool() && state.dead.alarms < ALARMS {
+        state.dead.alarms += 1;
         let time = state.now + state.rng.i64(1..900);
         state.at(time, Event::Replay(Replay::Waiting));
     }

@@ -237,7 +237,6 @@ type Answer = Result<Box<dyn Any>, Broken>;
 
 /// What is known of the wait of a run.
 #[derive(Debug, Clone, Copy, Default)]
-#[expect(clippy::struct_field_names, reason = "all are moments")]
 pub(crate) struct Waiting {
     pub(crate) began_at: Option<i64>,
     pub(crate) ended_at: Option<i64>,
