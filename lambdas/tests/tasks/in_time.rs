@@ -377,7 +377,7 @@ impl World {
 
 #[test]
 fn ten_thousand_buckets_are_discovered_and_configured_in_one_call_each() {
-    let world = World::new(BUCKETS, 100.0, 20.0);
+    let world = World::new(BUCKETS, 100.0, 25.0);
     world.discover();
     let (calls, took) = world.configure();
     assert_eq!(calls, 1, "{took:?}");
