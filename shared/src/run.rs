@@ -25,7 +25,6 @@ use crate::input::{Problem, RunInput};
 use crate::manifest::{FileFormat, ManifestUri, Md5Hash, SchemaField};
 use crate::sample::Sample;
 use crate::status::{InventoryStatus, Reason};
-use crate::summary::cause_message;
 
 /// Days that the record of a run is kept.
 pub const RECORD_DAYS: i64 = 400;
@@ -74,6 +73,15 @@ impl Failure {
     pub fn reason(&self) -> Reason {
         Reason::new(&self.error, cause_message(&self.cause))
     }
+}
+
+/// The words in the cause of a failed execution or state, which may come wrapped in the JSON
+/// document of a failed function.
+pub fn cause_message(cause: &str) -> String {
+    serde_json::from_str::<serde_json::Value>(cause)
+        .ok()
+        .and_then(|document| Some(document.get("errorMessage")?.as_str()?.to_owned()))
+        .unwrap_or_else(|| cause.to_owned())
 }
 
 /// The run itself.

@@ -376,15 +376,6 @@ impl Summary {
     }
 }
 
-/// The words in the cause of a failed execution or state, which may come wrapped in the JSON
-/// document of a failed function.
-pub fn cause_message(cause: &str) -> String {
-    serde_json::from_str::<serde_json::Value>(cause)
-        .ok()
-        .and_then(|document| Some(document.get("errorMessage")?.as_str()?.to_owned()))
-        .unwrap_or_else(|| cause.to_owned())
-}
-
 impl NotFound {
     fn of(named: &ExistingInventory, accounts: &[Account]) -> Self {
         let everywhere = accounts.iter().all(|account| account.reason.is_none());

@@ -7,7 +7,8 @@ use serde::Serialize;
 use serde_json::{Value, json};
 use shared::aws::Execution;
 use shared::ids::RunId;
-use shared::summary::{cause_message, visible};
+use shared::run::cause_message;
+use shared::summary::visible;
 
 use super::{interruptible, watch};
 use crate::exit::Exit;

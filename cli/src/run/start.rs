@@ -5,7 +5,7 @@ use serde::Serialize;
 use serde_json::Value;
 use shared::aws::Execution;
 use shared::ids::RunId;
-use shared::summary::cause_message;
+use shared::run::cause_message;
 
 use super::{RunStatus, interruptible, watch};
 use crate::exit::Exit;

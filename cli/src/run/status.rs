@@ -7,8 +7,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 use shared::aws::Execution;
 use shared::ids::RunId;
+use shared::run::cause_message;
 use shared::run::{Outcome, Run};
-use shared::summary::{Summary, cause_message, visible};
+use shared::summary::{Summary, visible};
 
 use super::{interruptible, watch};
 use crate::exit::Exit;

@@ -5,9 +5,10 @@ use serde_json::{Value, json};
 
 use super::render::{Limits, SCRIPT, STYLE, code, hash, text};
 use super::{Report, charts, data, findings, lists};
+use crate::run::cause_message;
 use crate::run::{Outcome, QueryState};
 use crate::status::{InventoryStatus, Reason};
-use crate::summary::{QueryResult, Summary, bytes, cause_message, cleanup_told, headline, number};
+use crate::summary::{QueryResult, Summary, bytes, cleanup_told, headline, number};
 use crate::top_prefixes::{MAX_PREFIXES, TopPrefixes};
 
 /// What the template sees.

@@ -6,9 +6,10 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{Changes, QueryResult, Summary, bytes, cause_message, counted, number, visible};
+use super::{Changes, QueryResult, Summary, bytes, counted, number, visible};
 use crate::catalogue::Severity;
 use crate::remedy::remedy;
+use crate::run::cause_message;
 use crate::run::{Outcome, QueryState};
 use crate::status::{InventoryStatus, Reason};
 
