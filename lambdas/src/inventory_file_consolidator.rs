@@ -108,16 +108,27 @@ async fn take_file(
         Some(_) => None,
         None => delivered.delivered_at(),
     };
-    match consolidate(platform, &rows_key, file, delivered).await? {
-        Ok(consolidated) => {
-            let metrics = measured(&consolidated, delivered_at, platform.clients.now());
-            if count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await? {
-                platform.measure(Some(&run_id), &metrics);
+    let taken = async {
+        match consolidate(platform, &rows_key, file, delivered).await? {
+            Ok(consolidated) => {
+                let metrics = measured(&consolidated, delivered_at, platform.clients.now());
+                if count(platform, &run_id, &bucket, &name, &rows_key, consolidated).await? {
+                    platform.measure(Some(&run_id), &metrics);
+                }
+                Ok(())
             }
-            Ok(())
+            Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
         }
-        Err(reason) => settling::refuse(platform, &run_id, &bucket, &reason).await,
     }
+    .await;
+    // The rows may be there all the same. If the run ended meanwhile and this was the last attempt,
+    // nobody else deletes them.
+    if taken.is_err()
+        && let Err(error) = discard_if_stray(platform, &run_id, &bucket, &rows_key).await
+    {
+        tracing::warn!(%error, "rows that were not counted may be left");
+    }
+    taken
 }
 
 fn measured(

@@ -252,6 +252,10 @@ impl Write for Log {
 /// As Lambda's log has it: one JSON document a line.
 #[tokio::test]
 async fn every_line_of_every_task_names_its_run() {
+    // While there is a single subscriber, `tracing` asks the thread that meets a line first whether
+    // anybody wants it, and that may be another test's, where nobody does. Of two it asks both.
+    let quiet = lambda_runtime::tracing::subscriber::fmt().with_writer(io::sink);
+    let _second = tracing::Dispatch::new(quiet.finish());
     for task in tasks() {
         let log = Log::default();
         let writer = log.clone();
@@ -366,8 +370,8 @@ async fn a_message_that_meets_a_passing_trouble_comes_back() {
                         .expect("fails by message")
                 })
             },
-            queues::processor_event,
-            queues::processor_script,
+            queues::delivered_reports::event,
+            queues::delivered_reports::sound_script,
         ),
         (
             |platform, event| {
@@ -377,8 +381,8 @@ async fn a_message_that_meets_a_passing_trouble_comes_back() {
                         .expect("fails by message")
                 })
             },
-            queues::existing_event,
-            queues::existing_script,
+            queues::existing_reports::event,
+            queues::existing_reports::sound_script,
         ),
         (
             |platform, event| {
@@ -388,8 +392,8 @@ async fn a_message_that_meets_a_passing_trouble_comes_back() {
                         .expect("fails by message")
                 })
             },
-            queues::consolidator_event,
-            queues::consolidator_script,
+            queues::inventory_files::event,
+            queues::inventory_files::sound_script,
         ),
     ];
     for (function, event, script) in functions {

@@ -8,9 +8,8 @@ use serde_json::{Value, json};
 use shared::error::TaskError;
 use shared::runtime;
 
-use super::{
-    BUCKET, consolidate, file, file_message, message, process, report, returned, with_files,
-};
+use super::inventory_files::{consolidate, with_files};
+use super::{BUCKET, file, file_message, message, process, report, returned};
 use crate::support::{Line, done, finished, item, no_item};
 
 fn file_message_with(field: &str, value: impl Into<Value>) -> Value {

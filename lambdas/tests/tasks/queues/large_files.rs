@@ -12,9 +12,9 @@ use parquet::file::properties::WriterProperties;
 use shared::manifest::Md5Hash;
 use shared::run::InventoryFile;
 
+use super::inventory_files::{consolidate_one, looked_after, with_files};
 use super::{
-    BUCKET, COUNT_ONE, DATA, DATA_HEAD, TOTALS, assert_refused, consolidate_one, file, refused,
-    report, returned, with_files,
+    BUCKET, COUNT_ONE, DATA, DATA_HEAD, TOTALS, assert_refused, file, refused, report, returned,
 };
 use crate::support::{Line, Reply, done, error, head_of, item, the_run, xml};
 
@@ -180,7 +180,8 @@ async fn an_upload_that_s3_refuses_to_go_on_with_is_aborted_and_its_file_tried_a
         let at = script.iter().position(|(name, _)| *name == step).unwrap();
         script[at].1 = refusal;
         script.truncate(at + 1);
-        script.extend([(ABORT, done()), (DELAY, done())]);
+        script.push((ABORT, done()));
+        script.extend(looked_after());
         let (aws, response) = consolidate_one(script).await;
         assert_eq!(returned(&response), ["m"], "{step}");
         aws.assert_order(ABORT, DELAY);
@@ -193,7 +194,8 @@ async fn an_upload_that_cannot_be_aborted_either_is_left_to_the_bucket() {
     let mut script = script(&data, &Md5Hash::of(&data).to_string());
     script[5].1 = error(403, "AccessDenied");
     script.truncate(6);
-    script.extend([(ABORT, error(403, "AccessDenied")), (DELAY, done())]);
+    script.push((ABORT, error(403, "AccessDenied")));
+    script.extend(looked_after());
     let (_, response) = consolidate_one(script).await;
     assert_eq!(returned(&response), ["m"]);
 }
