@@ -23,9 +23,14 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
   alarm moves there anyway.
 * Where a plan of faults says so, notifications that SNS puts into queues are lost, duplicated or late, calls
   of state machines are refused or their answers lost, messages are received twice, and functions end early.
+* A function that does not start fails a task with `Lambda.Unknown`, as on AWS. MiniStack 1.5.33 names it
+  `Runtime.Unknown`, which no machine waits for.
 * A task that waits for a callback fails when its function does, as on AWS. MiniStack 1.5.33 waits on.
 * The states inside of maps and of parallel branches are in the histories of executions, as on AWS.
   MiniStack 1.5.33 writes down those of the outermost level only.
+* Owners of buckets are looked up at once, and items of a query compared at once, however many there are.
+  MiniStack 1.5.33 looks through all buckets for each request, and reads the condition of a query anew for
+  each item: with thousands of buckets it spends most of its time so.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -35,6 +40,7 @@ and not later in a strange way.
 
 import copy
 import contextvars
+import functools
 import hashlib
 import json
 import os
@@ -50,7 +56,7 @@ import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
-from ministack.services import s3, sns, sqs, stepfunctions
+from ministack.services import dynamodb, s3, sns, sqs, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
@@ -139,6 +145,43 @@ def mend_copies_from_other_accounts():
 
     s3._upload_part_copy = upload_part_copy
     s3._ensure_bucket = ensure_bucket
+
+
+def find_owners_at_once():
+    search = s3._bucket_owner_account
+    buckets = s3._buckets._data
+    owners = {}
+
+    def bucket_owner_account(name):
+        owner = owners.get(name)
+        if (owner, name) not in buckets:
+            owner = search(name)
+            if owner:
+                owners[name] = owner
+        return owner
+
+    s3._bucket_owner_account = bucket_owner_account
+
+
+def compare_keys_at_once():
+    evaluate = dynamodb._evaluate_condition
+    condition = re.compile(r"(\w+) = (:\w+) AND begins_with\((\w+), (:\w+)\)")
+
+    @functools.lru_cache
+    def names_of(expression):
+        found = condition.fullmatch(expression)
+        return found and found.groups()
+
+    def evaluate_condition(expression, item, values, names, slot="ConditionExpression"):
+        if slot == "KeyConditionExpression" and (found := names_of(expression)):
+            key, value, sort_key, prefix = found
+            sort_value = item.get(sort_key, {}).get("S")
+            start = values.get(prefix, {}).get("S")
+            if sort_value is not None and start is not None and value in values:
+                return item.get(key) == values[value] and sort_value.startswith(start)
+        return evaluate(expression, item, values, names, slot=slot)
+
+    dynamodb._evaluate_condition = evaluate_condition
 
 
 def take_alarms_over_several_metrics():
@@ -336,6 +379,20 @@ def disturb_notifications():
     sns._deliver_to_sqs = deliver_to_sqs
 
 
+def mend_failed_starts():
+    call = stepfunctions._call_lambda
+
+    def call_lambda(*args, **kwargs):
+        try:
+            return call(*args, **kwargs)
+        except stepfunctions._ExecutionError as error:
+            if error.error == "Runtime.Unknown":
+                raise stepfunctions._ExecutionError("Lambda.Unknown", error.cause) from error
+            raise
+
+    stepfunctions._call_lambda = call_lambda
+
+
 def mend_callbacks():
     invoke = stepfunctions._invoke_with_callback
     call = stepfunctions._call_lambda
@@ -520,8 +577,11 @@ mend_version_listing()
 mend_batch_permissions()
 mend_copies_from_other_accounts()
 take_alarms_over_several_metrics()
+find_owners_at_once()
+compare_keys_at_once()
 scale_redelivery()
 disturb_notifications()
+mend_failed_starts()
 disturb_machines()
 mend_callbacks()
 disturb_messages()
