@@ -293,8 +293,13 @@ pub(crate) fn when_idle(state: &mut State) {
             .task_token
             .as_ref()
             .and_then(|token| state.tokens.get(token));
-        // A task that its caller gave up on may end a bucket that only the next look notices.
-        let is_exact = state.figures.orphaned == 0;
+        // Only the next look notices that a bucket was ended by a task that its caller gave up on, or
+        // by a look that failed afterwards.
+        let waiting = &state.waits[&run_id];
+        let is_left_to_the_next_look = waiting
+            .last_look_failed_at
+            .is_some_and(|failed| waiting.settled_at <= Some(failed));
+        let is_exact = state.figures.orphaned == 0 && !is_left_to_the_next_look;
         if run.is_settled() && token == Some(&Token::Waiting) && is_exact {
             state.violated(format!(
                 "run {run_id} is settled and nobody answers its token"

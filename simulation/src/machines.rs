@@ -351,6 +351,9 @@ async fn refresh(mut walk: Walk<'_>, run: &initialize::Output) -> Result<Infalli
         calls += 1;
         let is_over = match looked {
             Ok(looked) => {
+                let mut state = walk.world.state();
+                let waiting = state.waits.entry(run.run_id.to_string()).or_default();
+                waiting.last_look_failed_at = None;
                 cursor = looked.cursor;
                 looked.settled || looked.deadline_passed
             }
@@ -361,8 +364,10 @@ async fn refresh(mut walk: Walk<'_>, run: &initialize::Output) -> Result<Infalli
             // The next look will tell.
             Err(_) => {
                 let mut state = walk.world.state();
+                let now = state.now;
                 let waiting = state.waits.entry(run.run_id.to_string()).or_default();
                 waiting.failed_looks += 1;
+                waiting.last_look_failed_at = Some(now);
                 cursor = None;
                 false
             }

@@ -244,6 +244,8 @@ pub(crate) struct Waiting {
     pub(crate) settled_at: Option<i64>,
     /// Looks that failed, so that the next one, an interval later, had to tell.
     pub(crate) failed_looks: i64,
+    /// When the last look failed, if it did.
+    pub(crate) last_look_failed_at: Option<i64>,
 }
 
 /// Everything.
