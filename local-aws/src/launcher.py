@@ -24,13 +24,13 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
 * Where a plan of faults says so, notifications that SNS puts into queues are lost, duplicated or late, calls
   of state machines are refused or their answers lost, messages are received twice, and functions end early.
 * A function that does not start fails a task with `Lambda.Unknown`, as on AWS. MiniStack 1.5.33 names it
-  `Runtime.Unknown`, which no machine waits for.
+  `Runtime.Unknown`, which no machine tries again.
 * A task that waits for a callback fails when its function does, as on AWS. MiniStack 1.5.33 waits on.
 * The states inside of maps and of parallel branches are in the histories of executions, as on AWS.
   MiniStack 1.5.33 writes down those of the outermost level only.
 * Owners of buckets are looked up at once, and items of a query compared at once, however many there are.
   MiniStack 1.5.33 looks through all buckets for each request, and reads the condition of a query anew for
-  each item: with thousands of buckets it spends most of its time so.
+  each item, so that the time of a run grows with the square of its size.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
