@@ -31,6 +31,7 @@ It runs MiniStack's own `main` and adds, through its modules' public entry point
 * Owners of buckets are looked up at once, and items of a query compared at once, however many there are.
   MiniStack 1.5.33 looks through all buckets for each request, and reads the condition of a query anew for
   each item, so that the time of a run grows with the square of its size.
+* There are the Regions that opened since: MiniStack 1.5.33 knows 31 of 34.
 * What functions print goes to one file per function, as it is printed.
 * When the process that started us goes away, so do we and every function process.
 
@@ -56,7 +57,7 @@ import ministack.app as app_module
 from ministack.core import iam_actions, iam_evaluator, lambda_runtime
 from ministack.core.concurrency import esm_wake
 from ministack.core.responses import _request_account_id
-from ministack.services import dynamodb, s3, sns, sqs, stepfunctions
+from ministack.services import account, dynamodb, ec2, s3, sns, sqs, stepfunctions
 from ministack.services.cloudformation import provisioners
 
 AUTHORISE_HEADER = "x-s3insights-authorise"
@@ -71,6 +72,10 @@ IAM_ACTIONS = {
 
 # Factors on the time until a message is received again, by a text that its body contains.
 REDELIVERY_SCALES = {"": float(os.environ.pop("S3INSIGHTS_REDELIVERY_SCALE"))}
+
+# Regions of the standard partition that MiniStack does not know; all are to be opted in to.
+# https://docs.aws.amazon.com/global-infrastructure/latest/regions/aws-regions.html
+NEW_REGIONS = ["ap-east-2", "ap-southeast-6", "ap-southeast-7"]
 
 # Seconds after which MiniStack looks for messages by itself.
 POLL_INTERVAL = 1
@@ -182,6 +187,13 @@ def compare_keys_at_once():
         return evaluate(expression, item, values, names, slot=slot)
 
     dynamodb._evaluate_condition = evaluate_condition
+
+
+def open_new_regions():
+    for region in NEW_REGIONS:
+        account._REGIONS_LIST.append(region)
+        account._OPT_IN_REQUIRED.add(region)
+        ec2._AWS_REGIONS.append((region, "opted-in"))
 
 
 def take_alarms_over_several_metrics():
@@ -579,6 +591,7 @@ mend_copies_from_other_accounts()
 take_alarms_over_several_metrics()
 find_owners_at_once()
 compare_keys_at_once()
+open_new_regions()
 scale_redelivery()
 disturb_notifications()
 mend_failed_starts()
