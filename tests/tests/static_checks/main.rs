@@ -8,7 +8,9 @@
 //! - `permissions`: roles, policies, principals
 //! - `templates`: names, sizes, queues, what is kept
 //! - `watching`: alarms, dashboard, metrics
+//! - `builds`: what is compiled once
 
+mod builds;
 mod documents;
 mod history;
 mod machines;
