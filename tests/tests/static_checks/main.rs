@@ -8,9 +8,7 @@
 //! - `permissions`: roles, policies, principals
 //! - `templates`: names, sizes, queues, what is kept
 //! - `watching`: alarms, dashboard, metrics
-//! - `builds`: what is compiled once
 
-mod builds;
 mod documents;
 mod history;
 mod machines;

@@ -3,15 +3,13 @@
 use std::collections::BTreeSet;
 use std::process::Command;
 
-use crate::documents::root;
-
 /// All packages that Cargo compiles for the whole workspace, with their features, over these edges.
 fn packages(edges: &str) -> BTreeSet<String> {
     let cargo = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
     let output = Command::new(cargo)
         .args(["tree", "--workspace", "--locked", "--offline"])
         .args(["--prefix", "none", "--format", "{p} {f}", "--edges", edges])
-        .current_dir(root())
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
         .output()
         .expect("Cargo runs the tests, so it is there");
     let said = String::from_utf8_lossy(&output.stderr);
