@@ -278,23 +278,37 @@ pub(crate) fn category_by_extension(extension: &str) -> Option<Category> {
 
 /// Whether a file name as a whole may belong to a category. Tells quickly that most do not.
 pub(crate) fn may_have_rule(name: &[u8]) -> bool {
-    /// For each first byte a bit for each length of a name in the rules.
-    static LENGTHS: LazyLock<[u64; 256]> = LazyLock::new(|| {
-        let mut lengths = [0; 256];
-        for name in BY_NAME.keys() {
-            let first = name.as_bytes()[0];
-            lengths[usize::from(first)] |= 1 << name.len();
-            lengths[usize::from(first.to_ascii_uppercase())] |= 1 << name.len();
-        }
-        // `.env.production` and the like, however long.
-        lengths[usize::from(b'.')] = u64::MAX;
-        lengths
-    });
     name.first().is_some_and(|first| {
-        let lengths = LENGTHS[usize::from(*first)];
+        let lengths = NAME_LENGTHS[usize::from(*first)];
         lengths >> name.len().min(63) & 1 == 1
     })
 }
+
+/// For each first byte a bit for each length of a file name in the rules.
+static NAME_LENGTHS: [u64; 256] = {
+    let mut lengths = [0; 256];
+    let mut rule = 0;
+    while rule < RULES.len() {
+        let mut names = RULES[rule].names.as_bytes();
+        while let [first, rest @ ..] = names {
+            let mut length = 0;
+            while length < names.len() && !names[length].is_ascii_whitespace() {
+                length += 1;
+            }
+            if length == 0 {
+                names = rest;
+                continue;
+            }
+            lengths[*first as usize] |= 1 << length;
+            lengths[first.to_ascii_uppercase() as usize] |= 1 << length;
+            (_, names) = names.split_at(length);
+        }
+        rule += 1;
+    }
+    // `.env.production` and the like, however long.
+    lengths[b'.' as usize] = u64::MAX;
+    lengths
+};
 
 /// What an extension says about a key.
 #[derive(Clone, Copy, Default)]

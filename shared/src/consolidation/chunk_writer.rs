@@ -145,7 +145,7 @@ impl ChunkWriter {
                 let nulls = texts.spans.iter().filter(|span| span.is_null()).count();
                 let valid = texts.spans.iter().map(|span| !span.is_null());
                 self.nulls += nulls as u64;
-                self.page.define(rows, (nulls > 0).then_some(valid));
+                self.page.define(rows, nulls, valid);
                 self.page.texts.extend(&texts.buffer, &texts.spans);
                 if self.column.name() == "key" {
                     let there = texts.spans.iter().filter(|span| !span.is_null());
@@ -157,7 +157,7 @@ impl ChunkWriter {
                 let nulls = numbers.valid.iter().filter(|valid| !**valid).count();
                 self.nulls += nulls as u64;
                 let valid = numbers.valid.iter().copied();
-                self.page.define(rows, (nulls > 0).then_some(valid));
+                self.page.define(rows, nulls, valid);
                 let page = &mut self.page.numbers;
                 let start = page.len();
                 if nulls == 0 {
@@ -172,7 +172,7 @@ impl ChunkWriter {
                 let nulls = flags.values.iter().filter(|flag| !is_valid(flag)).count();
                 self.nulls += nulls as u64;
                 let valid = flags.values.iter().map(is_valid);
-                self.page.define(rows, (nulls > 0).then_some(valid));
+                self.page.define(rows, nulls, valid);
                 let page = &mut self.page.flags;
                 if nulls == 0 {
                     page.extend_from_slice(&flags.values);
@@ -202,8 +202,7 @@ impl ChunkWriter {
     /// Adds rows without a value.
     fn push_nulls(&mut self, rows: usize) {
         self.nulls += rows as u64;
-        let none = std::iter::repeat_n(false, rows);
-        self.page.define(rows, Some(none));
+        self.page.define(rows, rows, std::iter::empty());
     }
 
     fn push_codes(&mut self, coded: &Coded) -> Result<(), ParquetError> {
@@ -234,16 +233,16 @@ impl ChunkWriter {
             row = end;
         }
         let (coded_rows, plain_rows) = coded.codes.split_at(row);
+        let plain_nulls = plain_rows.iter().filter(|code| is_null(code)).count();
         let valid = coded_rows.iter().map(|code| !is_null(code));
         self.page
-            .define(coded_rows.len(), (nulls > 0).then_some(valid));
+            .define(coded_rows.len(), nulls - plain_nulls, valid);
         if plain_rows.is_empty() {
             return Ok(());
         }
         self.give_up_dictionary()?;
         let valid = plain_rows.iter().map(|code| !is_null(code));
-        self.page
-            .define(plain_rows.len(), (nulls > 0).then_some(valid));
+        self.page.define(plain_rows.len(), plain_nulls, valid);
         for code in plain_rows.iter().filter(|code| !is_null(code)) {
             let text = String::from_utf8_lossy(coded.dictionary.get(*code));
             self.page.texts.push(text.as_bytes());

@@ -160,20 +160,28 @@ fn unpack(bytes: &[u8], first_bit: usize, width: u32, count: usize, out: &mut Ve
     }
     let mask = u64::MAX >> (u64::BITS - width);
     let width = width as usize;
+    let number = |word: u64| u32::try_from(word & mask).unwrap_or(u32::MAX);
     // A number of at most 32 bits that begins anywhere in a byte is within 8 bytes.
-    let load = |bit: usize| {
-        let start = bit / 8;
-        let word = if let Some(eight) = bytes.get(start..start + 8) {
-            u64::from_le_bytes(eight.try_into().unwrap_or_default())
-        } else {
-            let mut eight = [0; 8];
-            let rest = &bytes[start..];
-            eight[..rest.len()].copy_from_slice(rest);
-            u64::from_le_bytes(eight)
-        };
-        u32::try_from((word >> (bit % 8)) & mask).unwrap_or(u32::MAX)
+    let load = |start: usize| {
+        if let Some(eight) = bytes.get(start..start + 8) {
+            return u64::from_le_bytes(eight.try_into().unwrap_or_default());
+        }
+        let mut eight = [0; 8];
+        let rest = &bytes[start..];
+        eight[..rest.len()].copy_from_slice(rest);
+        u64::from_le_bytes(eight)
     };
-    out.extend((0..count).map(|index| load(first_bit + index * width)));
+    let mut at = 0;
+    if width <= 8 && first_bit.is_multiple_of(8) {
+        // So is a group of smaller ones.
+        while count - at >= GROUP {
+            let word = load((first_bit + at * width) / 8);
+            out.extend((0..GROUP).map(|place| number(word >> (place * width))));
+            at += GROUP;
+        }
+    }
+    let bits = (at..count).map(|index| first_bit + index * width);
+    out.extend(bits.map(|bit| number(load(bit / 8) >> (bit % 8))));
 }
 
 /// Packed numbers come in groups of so many, and shorter runs are packed.

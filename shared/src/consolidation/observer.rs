@@ -4,6 +4,7 @@
 //! same for millions of rows a second. It asks for each distinct text once, and adds into arrays.
 
 use super::ConsolidationError;
+use super::hybrid::run_end;
 use super::rows::{NULL, Rows, Values, place};
 use crate::derived::{self, Category};
 use crate::ids::BucketName;
@@ -66,9 +67,8 @@ impl Observer {
                     .first()
                     .copied()
                     .filter(|code| *code != NULL && buckets.dictionary.get(*code) == expected);
-                let is_own = |code: &u32| Some(*code) == own;
                 // An epoch has one code for a text, so that all others are foreign.
-                if own.is_some() && buckets.codes.iter().all(is_own) {
+                if own.is_some() && run_end(&buckets.codes, 0) == buckets.codes.len() {
                     return Ok(());
                 }
                 (0..rows.len)
@@ -94,8 +94,42 @@ fn category_of(key: &[u8]) -> Category {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::consolidation::rows::{Coded, Span, Texts};
+
+    /// Derives from keys that stand one behind the other, and compares that with the rules.
+    fn check(keys: &[String], derived: &mut Derived) {
+        let mut texts = Texts::default();
+        let mut buffer = Vec::new();
+        for key in keys {
+            texts.spans.push(Span::new(buffer.len(), key.len()));
+            buffer.extend_from_slice(key.as_bytes());
+        }
+        texts.buffer = buffer.into();
+        assert_eq!(derived.derive(&texts), Ok(()));
+        assert!(derived.are_texts);
+        for (row, key) in keys.iter().enumerate() {
+            let expected = derived::Derived::of(key);
+            let text = |coded: &Coded| coded.get(row).map(<[u8]>::to_vec);
+            let category = expected.category.as_str().as_bytes().to_vec();
+            assert_eq!(text(&derived.category), Some(category), "{key:?}");
+            let extension = expected.extension.map(|text| text.as_bytes().to_vec());
+            assert_eq!(text(&derived.extension), extension, "{key:?}");
+            let top_prefix = expected.top_prefix.map(|text| text.as_bytes().to_vec());
+            assert_eq!(text(&derived.top_prefix), top_prefix, "{key:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn dots_and_slashes_are_found_anywhere(
+            keys in prop::collection::vec("[a-z0-9é]{0,70}([./]{1,2}[a-z0-9]{0,70}){0,4}(\\.(log|gz|jpg|1))?", 1..20)
+        ) {
+            check(&keys, &mut Derived::new());
+        }
+    }
 
     #[test]
     fn what_is_derived_is_what_the_rules_say() {
@@ -124,33 +158,19 @@ mod tests {
             "日本",
             "\u{fffd}",
             "abcdefghijklmnopqrstuvwxy",
+            "e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855",
         ];
         // With enough before and behind it that a name is found in either way.
         let check = |name: &str, derived: &mut Derived| {
             let padding = "a folder. that is longer than what is looked through at once, and more/";
-            let mut texts = Texts::default();
-            let mut buffer = Vec::new();
-            for before in [
-                name.to_owned(),
-                format!("{padding}{name}"),
-                format!("p/{name}"),
-            ] {
-                texts.spans.push(Span::new(buffer.len(), before.len()));
-                buffer.extend_from_slice(before.as_bytes());
-            }
-            texts.buffer = buffer.into();
-            derived.derive(&texts).unwrap();
-            for (row, span) in texts.spans.iter().enumerate() {
-                let key = std::str::from_utf8(span.of(&texts.buffer)).unwrap();
-                let expected = derived::Derived::of(key);
-                let category = derived.category.get(row).unwrap();
-                assert_eq!(category, expected.category.as_str().as_bytes(), "{key:?}");
-                let text = |coded: &Coded| coded.get(row).map(<[u8]>::to_vec);
-                let extension = expected.extension.map(|text| text.as_bytes().to_vec());
-                assert_eq!(text(&derived.extension), extension, "{key:?}");
-                let top_prefix = expected.top_prefix.map(|text| text.as_bytes().to_vec());
-                assert_eq!(text(&derived.top_prefix), top_prefix, "{key:?}");
-            }
+            check(
+                &[
+                    name.to_owned(),
+                    format!("{padding}{name}"),
+                    format!("p/{name}"),
+                ],
+                derived,
+            );
         };
         let mut derived = Derived::new();
         for first in parts {

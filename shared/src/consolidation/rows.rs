@@ -1,6 +1,7 @@
 //! Rows of a report, decoded: what every format is read into, a batch at a time.
 
 use std::hash::BuildHasher;
+use std::ops::Range;
 
 use bytes::Bytes;
 use foldhash::fast::RandomState;
@@ -165,6 +166,13 @@ impl Span {
         } else {
             self.start as usize + self.length as usize
         }
+    }
+
+    /// Where the text stands, which is not null.
+    #[inline]
+    pub(super) fn range(self) -> Range<usize> {
+        let start = self.start as usize;
+        start..start + self.length as usize
     }
 
     pub(super) fn start(self) -> usize {

@@ -14,8 +14,9 @@ const PAGE_ROWS: usize = 128 * 1024;
 #[derive(Default)]
 pub(super) struct OpenPage {
     pub(super) rows: usize,
-    /// For each row whether it has a value, as 1 or 0. Empty as long as all have.
+    /// For each row whether it has a value, as 1 or 0. Empty as long as that is `alike` for all.
     defined: Vec<u32>,
+    alike: u32,
     pub(super) texts: OpenTexts,
     pub(super) numbers: Vec<i64>,
     /// Codes of the chunk's dictionary.
@@ -36,15 +37,23 @@ pub(super) struct Encoded<'a> {
 }
 
 impl OpenPage {
-    /// Adds whether rows have values.
-    pub(super) fn define(&mut self, rows: usize, valid: Option<impl Iterator<Item = bool>>) {
-        match valid {
-            Some(valid) => {
-                self.defined.resize(self.rows, 1);
-                self.defined.extend(valid.map(u32::from));
+    /// Adds whether rows have values: so many have none, and `valid` tells which.
+    pub(super) fn define(&mut self, rows: usize, nulls: usize, valid: impl Iterator<Item = bool>) {
+        let alike = match nulls {
+            0 => Some(1),
+            nulls if nulls == rows => Some(0),
+            _ => None,
+        };
+        let are_all = |level| self.defined.is_empty() && (self.rows == 0 || self.alike == level);
+        match alike {
+            Some(level) if are_all(level) => self.alike = level,
+            _ => {
+                self.defined.resize(self.rows, self.alike);
+                match alike {
+                    Some(level) => self.defined.resize(self.rows + rows, level),
+                    None => self.defined.extend(valid.map(u32::from)),
+                }
             }
-            None if !self.defined.is_empty() => self.defined.resize(self.rows + rows, 1),
-            None => {}
         }
         self.rows += rows;
     }
@@ -72,7 +81,7 @@ impl OpenPage {
             const LENGTH_BYTES: usize = size_of::<u32>();
             head.extend_from_slice(&[0; LENGTH_BYTES]);
             if self.defined.is_empty() {
-                hybrid::encode_run(1, self.rows, 1, &mut head);
+                hybrid::encode_run(self.alike, self.rows, 1, &mut head);
             } else {
                 hybrid::encode(&self.defined, 1, &mut head);
             }

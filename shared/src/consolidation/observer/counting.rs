@@ -131,14 +131,16 @@ impl Counted {
             self.by_power[usize::from(*power)].add(row);
         }
         if let Values::Numbers(instants) = &rows.columns[place::LAST_MODIFIED_DATE] {
-            let places = &MONTHS.0;
+            let places = MONTHS.0.as_slice();
+            let by_month = self.by_month.as_mut_slice();
             for (number, (instant, row)) in instants.values.iter().zip(weights.rows()).enumerate() {
-                if instants.get(number).is_none() {
+                if !instants.valid.get(number).copied().unwrap_or(true) {
                     continue;
                 }
-                let day = usize::try_from(instant.div_euclid(MILLISECONDS_OF_DAY)).ok();
-                match day.and_then(|day| places.get(day)) {
-                    Some(place) => self.by_month[usize::from(*place)].add(row),
+                // Those before 1970 become huge, and are as rare.
+                let day = instant.cast_unsigned() / MILLISECONDS_OF_DAY.cast_unsigned();
+                match usize::try_from(day).ok().and_then(|day| places.get(day)) {
+                    Some(place) => by_month[usize::from(*place)].add(row),
                     None => {
                         if let Some(month) = Month::of_milliseconds(*instant) {
                             self.rare_months.entry(month).or_default().add(row);
@@ -178,11 +180,10 @@ impl Counted {
             let values = numbers.values.iter();
             sizes.extend(values.clone().map(|size| (*size).max(0).cast_unsigned()));
             powers.extend(values.map(|size| u64::try_from(*size).map_or(NO_SIZE, power_of)));
-            for (row, valid) in numbers.valid.iter().enumerate() {
-                if !valid {
-                    sizes[row] = 0;
-                    powers[row] = NO_SIZE;
-                }
+            let counted = sizes.iter_mut().zip(powers.iter_mut());
+            for ((size, power), valid) in counted.zip(&numbers.valid) {
+                *size = if *valid { *size } else { 0 };
+                *power = if *valid { *power } else { NO_SIZE };
             }
         } else {
             sizes.resize(rows.len, 0);
@@ -193,7 +194,7 @@ impl Counted {
 
     fn keep_largest(&mut self, rows: &Rows, keys: &Texts) {
         let mut smallest = self.smallest_kept();
-        if self.weights.sizes.iter().all(|size| *size < smallest) {
+        if self.weights.largest < smallest {
             return;
         }
         for row in 0..rows.len {
@@ -295,6 +296,8 @@ struct Weights {
     before: Vec<Weight>,
     /// Rows whose sizes are sure to add up to less than 2 to the power of 64.
     addable: usize,
+    /// The largest size.
+    largest: u64,
 }
 
 /// Sums by how rows count, but for delete markers, which have none. They start over at 0 after the
@@ -312,13 +315,14 @@ impl Weights {
             sizes,
             before,
             addable,
+            largest,
         } = self;
         before.clear();
         let mut sum = Weight::default();
-        let mut all = 0;
+        *largest = 0;
         before.push(sum);
         before.extend(kinds.iter().zip(sizes).map(|(kind, size)| {
-            all |= *size;
+            *largest = (*size).max(*largest);
             for (number, of_kind) in [0, CURRENT].into_iter().enumerate() {
                 let counts = u64::from(*kind == of_kind);
                 sum.counts[number] += counts;
@@ -327,7 +331,7 @@ impl Weights {
             sum
         }));
         // No object is as large, but a damaged file may say so.
-        *addable = if all >> 48 == 0 { 1 << 16 } else { 1 };
+        *addable = if *largest >> 48 == 0 { 1 << 16 } else { 1 };
     }
 
     /// Adds the rows from one to another, of which there are no more than `addable`.
@@ -368,7 +372,10 @@ impl ByText {
     fn count(&mut self, coded: Option<&Coded>, weights: &Weights) {
         let Some(coded) = coded else {
             let cell = self.cell_of_null();
-            weights.rows().for_each(|row| cell.add(row));
+            let rows = weights.sizes.len();
+            for from in (0..rows).step_by(weights.addable) {
+                weights.add(from, rows.min(from + weights.addable), cell);
+            }
             return;
         };
         self.learn(&coded.dictionary);

@@ -39,8 +39,14 @@ impl Derived {
 
     /// Derives from each key. The error is a row without one.
     pub(super) fn derive(&mut self, keys: &Texts) -> Result<(), usize> {
-        if let Some(row) = keys.spans.iter().position(|span| span.is_null()) {
-            return Err(row);
+        let is_null = |span: &Span| span.is_null();
+        // Looks at all of them, which is faster than to stop at the first.
+        if keys
+            .spans
+            .iter()
+            .fold(false, |any, span| any | is_null(span))
+        {
+            return Err(keys.spans.iter().position(is_null).unwrap_or_default());
         }
         self.derive_top_prefixes(keys);
         let Self {
@@ -58,10 +64,10 @@ impl Derived {
         let codes = extension.codes.iter_mut().zip(&mut category.codes);
         let buffer: &[u8] = &keys.buffer;
         for (span, (extension_code, category_code)) in keys.spans.iter().zip(codes) {
-            let name = Name::of(buffer, *span);
-            if !name.is_ascii {
+            if !is_ascii(buffer, span.range()) {
                 *are_texts &= std::str::from_utf8(span.of(buffer)).is_ok();
             }
+            let name = Name::of(buffer, span.range());
             let (code, known) = extensions.of(&name, &mut extension.dictionary);
             *extension_code = code;
             *category_code = match known {
@@ -134,97 +140,96 @@ impl<'a> Beginning<'a> {
     }
 }
 
-/// The parts of a key that tell what kind of object it is.
+/// The part of a key that tells what kind of object it is: all that follows the last slash.
 struct Name<'a> {
-    buffer: &'a [u8],
-    /// Where the last part of the key begins, and where the key ends.
-    start: usize,
-    end: usize,
-    /// Where in that part the last dot stands and the one before, if they do.
-    dot: Option<usize>,
-    inner_dot: Option<usize>,
-    /// Whether all of the key is known to be ASCII.
-    is_ascii: bool,
+    /// What stands in the buffer up to the end of the key.
+    before_end: &'a [u8],
+    /// How many bytes of that are the name.
+    length: usize,
+    /// How many bytes follow its last dot, all if it has none.
+    after_dot: usize,
 }
-
-/// Bytes at the end of a key that are looked through at once.
-const NEAR: usize = 64;
 
 impl<'a> Name<'a> {
     #[inline]
-    fn of(buffer: &'a [u8], key: Span) -> Self {
-        let end = key.end();
-        let Some(near) = end
-            .checked_sub(NEAR)
-            .and_then(|from| buffer[from..].first_chunk::<NEAR>())
-        else {
-            return Self::far(buffer, key);
-        };
-        // A bit for each byte, the highest for the last one. Those before the key do not count.
-        let within = match NEAR.saturating_sub(key.length()) {
-            NEAR => return Self::far(buffer, key),
-            before => u64::MAX << before,
-        };
-        let slashes = places_of(b'/', near) & within;
-        let in_name = if slashes > 0 {
-            u64::MAX << (u64::BITS - 1 - slashes.leading_zeros()) << 1
-        } else {
-            within
-        };
-        let start = if slashes > 0 || key.length() <= NEAR {
-            end - in_name.leading_ones() as usize
-        } else {
-            let before = &buffer[key.start()..end - NEAR];
-            memchr::memrchr(b'/', before).map_or(key.start(), |slash| key.start() + slash + 1)
-        };
-        let dots = places_of(b'.', near) & in_name;
-        let distance = |dots: u64| dots.leading_zeros() as usize + 1;
-        let last_dot = 1 << 63 >> ((distance(dots) - 1) % NEAR);
-        let inner_dots = dots & !last_dot;
-        if inner_dots == 0 && start < end - NEAR {
-            return Self::far(buffer, key);
-        }
+    fn of(buffer: &'a [u8], key: Range<usize>) -> Self {
+        let before_end = &buffer[..key.end];
+        Self::ending(before_end, after_last(b'/', before_end, key.len()))
+    }
+
+    #[inline]
+    fn ending(before_end: &'a [u8], length: usize) -> Self {
         Self {
-            buffer,
-            start,
-            end,
-            dot: (dots > 0).then(|| end - distance(dots)),
-            inner_dot: (inner_dots > 0).then(|| end - distance(inner_dots)),
-            is_ascii: is_ascii(buffer, key, near),
+            before_end,
+            length,
+            after_dot: after_last(b'.', before_end, length),
         }
     }
 
-    /// The same for a name of any length.
-    fn far(buffer: &'a [u8], key: Span) -> Self {
-        let bytes = key.of(buffer);
-        let start = memchr::memrchr(b'/', bytes).map_or(0, |slash| slash + 1);
-        let name = &bytes[start..];
-        let dot = memchr::memrchr(b'.', name);
-        let inner_dot = dot.and_then(|dot| memchr::memrchr(b'.', &name[..dot]));
-        let start = key.start() + start;
-        Self {
-            buffer,
-            start,
-            end: key.end(),
-            dot: dot.map(|dot| start + dot),
-            inner_dot: inner_dot.map(|dot| start + dot),
-            is_ascii: bytes.is_ascii(),
-        }
+    /// The name without its extension, of which it has one.
+    #[inline]
+    fn stem(&self) -> Self {
+        let left_out = self.after_dot + 1;
+        let before_end = &self.before_end[..self.before_end.len() - left_out];
+        Self::ending(before_end, self.length - left_out)
     }
 
     fn bytes(&self) -> &'a [u8] {
-        &self.buffer[self.start..self.end]
+        self.last(self.length)
+    }
+
+    /// So many bytes at the end.
+    fn last(&self, length: usize) -> &'a [u8] {
+        &self.before_end[self.before_end.len() - length..]
+    }
+
+    /// So many bytes at the end as a number, the very last one highest, with their length above them;
+    /// `None` if they are too many for that, or too close to the start of the buffer.
+    #[inline]
+    fn short(&self, length: usize) -> Option<u64> {
+        let tail = u64::from_le_bytes(*self.before_end.last_chunk()?);
+        (1..8)
+            .contains(&length)
+            .then(|| tail >> (64 - 8 * length) | (length as u64) << 56)
     }
 }
 
-/// Whether a key that ends with the near bytes is known to be ASCII.
+/// Bytes that are looked through at once.
+const NEAR: usize = 64;
+
+/// How many of so many bytes at the end follow the last one of a kind, all if there is none.
 #[inline]
-fn is_ascii(buffer: &[u8], key: Span, near: &[u8; NEAR]) -> bool {
-    let mut all = or(near);
-    let mut left = key.length().saturating_sub(NEAR);
+fn after_last(byte: u8, mut bytes: &[u8], length: usize) -> usize {
+    let mut seen = 0;
+    while seen < length {
+        let Some((before, near)) = bytes.split_last_chunk() else {
+            let place = memchr::memrchr(byte, bytes);
+            return place.map_or(length, |place| (seen + bytes.len() - place - 1).min(length));
+        };
+        let after = places_of(byte, near).leading_zeros() as usize;
+        if after < NEAR {
+            return (seen + after).min(length);
+        }
+        seen += NEAR;
+        bytes = before;
+    }
+    length
+}
+
+/// Whether a key is known to be ASCII.
+#[inline]
+fn is_ascii(buffer: &[u8], key: Range<usize>) -> bool {
+    let mut all = u8x16::splat(0);
+    let mut left = key.len();
     while left > 0 {
-        let from = (key.start() + left.max(NEAR)) - NEAR;
-        let Some(near) = buffer[from..].first_chunk() else {
+        // At the beginning of the key once more what was seen, or else something before the key.
+        let end = key.start + left;
+        let end = if left < key.len() {
+            end.max(key.start + NEAR)
+        } else {
+            end
+        };
+        let Some(near) = buffer[..end].last_chunk() else {
             return false;
         };
         all |= or(near);
@@ -290,33 +295,40 @@ impl Extensions {
     #[inline]
     fn of(&mut self, name: &Name<'_>, column: &mut Dictionary) -> (u32, Option<Category>) {
         let has_rule = derived::may_have_rule(name.bytes());
-        let start = match name.dot {
-            Some(dot) if dot > name.start && dot + 1 < name.end => dot + 1,
-            _ => return (NULL, (!has_rule).then_some(Category::Other)),
-        };
-        if name.end - start > MAX_EXTENSION_BYTES {
+        let length = name.after_dot;
+        if length == 0 || length + 1 >= name.length {
+            return (NULL, (!has_rule).then_some(Category::Other));
+        }
+        if length > MAX_EXTENSION_BYTES {
             return (NULL, None);
         }
-        let Self {
-            spelled,
-            known,
-            recent,
-            wrapped,
-            ..
-        } = self;
-        let (code, category) = recent.get(name.buffer, start..name.end, |bytes| {
-            let place = spelled.intern(bytes) as usize;
-            if place == known.len() {
-                known.push(learn(bytes, column));
-            }
-            known[place]
-        });
+        let (code, category) = match self.recent.get(name, length) {
+            Some(known) => known,
+            None => self.find(name, length, column),
+        };
         let category = if has_rule {
             None
         } else {
-            category.or_else(|| wrapped.of(name, start))
+            category.or_else(|| self.wrapped.of(name))
         };
         (code, category)
+    }
+
+    /// The same for an extension of this length that is new, not recent, or too long to be so.
+    #[cold]
+    fn find(
+        &mut self,
+        name: &Name<'_>,
+        length: usize,
+        column: &mut Dictionary,
+    ) -> (u32, Option<Category>) {
+        let extension = name.last(length);
+        let place = self.spelled.intern(extension) as usize;
+        if place == self.known.len() {
+            self.known.push(learn(extension, column));
+        }
+        self.recent.put(name, length, self.known[place]);
+        self.known[place]
     }
 }
 
@@ -329,75 +341,76 @@ impl Wrapped {
         }
     }
 
-    /// The category of a file name whose extension begins at a place; `None` if more than two
-    /// extensions have to be looked at.
+    /// The category of a file name with an extension; `None` if more than two extensions have to be
+    /// looked at.
     #[inline]
-    fn of(&mut self, name: &Name<'_>, extension: usize) -> Option<Category> {
-        let stem_end = extension - 1;
-        let inner = name.inner_dot.map_or(extension, |dot| dot + 1);
+    fn of(&mut self, name: &Name<'_>) -> Option<Category> {
+        let stem = name.stem();
         // Names such as `.env.gz` and `a..gz` are as rare as they are odd.
-        let stem = &name.buffer[name.start..stem_end];
-        if inner == name.start + 1 || inner == stem_end || derived::may_have_rule(stem) {
+        let is_odd = stem.after_dot == 0 || stem.after_dot + 1 == stem.length;
+        if is_odd || derived::may_have_rule(stem.bytes()) {
             return None;
         }
-        if name.end - inner > 2 * MAX_EXTENSION_BYTES {
+        let mut length = name.after_dot;
+        if stem.after_dot < stem.length {
+            length += 1 + stem.after_dot;
+        }
+        if length > 2 * MAX_EXTENSION_BYTES {
             return None;
         }
-        let Self {
-            spelled,
-            categories,
-            recent,
-        } = self;
-        recent.get(name.buffer, inner..name.end, |bytes| {
-            let place = spelled.intern(bytes) as usize;
-            if place == categories.len() {
-                categories.push(learn_wrapped(bytes));
-            }
-            categories[place]
-        })
+        match self.recent.get(name, length) {
+            Some(category) => category,
+            None => self.find(name, length),
+        }
+    }
+
+    /// The same for extensions of this length that are new, not recent, or too long to be so.
+    #[cold]
+    fn find(&mut self, name: &Name<'_>, length: usize) -> Option<Category> {
+        let extensions = name.last(length);
+        let place = self.spelled.intern(extensions) as usize;
+        if place == self.categories.len() {
+            self.categories.push(learn_wrapped(extensions));
+        }
+        self.recent.put(name, length, self.categories[place]);
+        self.categories[place]
     }
 }
 
 /// What was last known of short texts: the most frequent ones are found without hashing and comparing
 /// them byte by byte.
 #[derive(Debug)]
-struct Recent<T> {
-    entries: Vec<(u128, usize, T)>,
-}
+struct Recent<T>(Box<[(u64, T); 256]>);
 
 impl<T: Copy + Default> Default for Recent<T> {
     fn default() -> Self {
-        Self {
-            // No text has no length.
-            entries: vec![(0, 0, T::default()); 256],
-        }
+        // No text has no length.
+        Self(Box::new([(0, T::default()); 256]))
     }
 }
 
 impl<T: Copy> Recent<T> {
-    /// What is known of the text at a place, which is not empty.
+    /// What is known of so many bytes at the end of a name, which are more than none.
     #[inline]
-    #[expect(
-        clippy::cast_possible_truncation,
-        reason = "it is for finding a place only"
-    )]
-    fn get(&mut self, buffer: &[u8], place: Range<usize>, mut find: impl FnMut(&[u8]) -> T) -> T {
-        let Some(tail) = buffer[..place.end].last_chunk::<16>() else {
-            return find(&buffer[place]);
-        };
-        let length = place.len();
-        if length > tail.len() {
-            return find(&buffer[place]);
+    fn get(&self, name: &Name<'_>, length: usize) -> Option<T> {
+        let (text, slot) = Self::place(name, length)?;
+        let (known, value) = self.0[slot];
+        (known == text).then_some(value)
+    }
+
+    fn put(&mut self, name: &Name<'_>, length: usize, value: T) {
+        if let Some((text, slot)) = Self::place(name, length) {
+            self.0[slot] = (text, value);
         }
-        let text = u128::from_le_bytes(*tail) >> (8 * (tail.len() - length));
-        let folded = (text ^ (text >> 64)) as u64 ^ length as u64;
+    }
+
+    /// The text as a number, and where it is kept.
+    #[inline]
+    fn place(name: &Name<'_>, length: usize) -> Option<(u64, usize)> {
+        let text = name.short(length)?;
         // The highest bits of the product depend on all of the text.
-        let [slot, ..] = folded.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
-        let entry = &mut self.entries[usize::from(slot)];
-        if (entry.0, entry.1) != (text, length) {
-            *entry = (text, length, find(&buffer[place]));
-        }
-        entry.2
+        let [slot, ..] = text.wrapping_mul(0x9E37_79B9_7F4A_7C15).to_be_bytes();
+        Some((text, usize::from(slot)))
     }
 }
 

@@ -344,13 +344,13 @@ impl UsualChunk {
             known += match piece.ok_or_else(|| self.column.wrong(SHORT))? {
                 Piece::Repeated(1, count) if count == rows => return Ok(rows),
                 Piece::Repeated(value, count) => {
-                    self.defined.resize(known + count, value);
+                    self.defined.resize(known + count, u32::from(value == 1));
                     count
                 }
                 Piece::Appended(count) => count,
             };
         }
-        Ok(self.defined.iter().filter(|level| **level == 1).count())
+        Ok(self.defined.iter().sum::<u32>() as usize)
     }
 
     fn take_codes(&mut self, count: usize) -> Result<(), ConsolidationError> {
@@ -431,13 +431,11 @@ impl UsualChunk {
                     times
                 }
                 Piece::Appended(times) => {
-                    let own = codes
-                        .iter()
-                        .map_while(|code| dictionary.code(*code, &mut coded.dictionary));
                     let before = coded.codes.len();
-                    coded.codes.extend(own);
-                    if coded.codes.len() < before + times {
-                        return Err(column.wrong(NO_SUCH_CODE));
+                    coded.codes.resize(before + times, NULL);
+                    for (own, code) in coded.codes[before..].iter_mut().zip(&*codes) {
+                        let known = dictionary.code(*code, &mut coded.dictionary);
+                        *own = known.ok_or_else(|| column.wrong(NO_SUCH_CODE))?;
                     }
                     times
                 }
