@@ -12,7 +12,7 @@ use parquet::file::writer::{SerializedPageWriter, TrackedWrite};
 use parquet::schema::types::ColumnDescPtr;
 
 use super::hybrid;
-use super::rows::{Coded, Dictionary, Flags, NULL, Values};
+use super::rows::{Coded, Dictionary, Flags, NULL, Values, count};
 
 mod compress;
 mod delta;
@@ -142,7 +142,7 @@ impl ChunkWriter {
         match values {
             Values::Absent => self.push_nulls(rows),
             Values::Texts(texts) => {
-                let nulls = texts.spans.iter().filter(|span| span.is_null()).count();
+                let nulls = count(texts.spans.iter().map(|span| span.is_null()));
                 let valid = texts.spans.iter().map(|span| !span.is_null());
                 self.nulls += nulls as u64;
                 self.page.define(rows, nulls, valid);
@@ -154,7 +154,7 @@ impl ChunkWriter {
             }
             Values::Coded(coded) => return self.push_coded(coded, rows),
             Values::Numbers(numbers) => {
-                let nulls = numbers.valid.iter().filter(|valid| !**valid).count();
+                let nulls = count(numbers.valid.iter().map(|valid| !valid));
                 self.nulls += nulls as u64;
                 let valid = numbers.valid.iter().copied();
                 self.page.define(rows, nulls, valid);
@@ -169,7 +169,7 @@ impl ChunkWriter {
             }
             Values::Flags(flags) => {
                 let is_valid = |flag: &u8| *flag != Flags::NULL;
-                let nulls = flags.values.iter().filter(|flag| !is_valid(flag)).count();
+                let nulls = count(flags.values.iter().map(|flag| !is_valid(flag)));
                 self.nulls += nulls as u64;
                 let valid = flags.values.iter().map(is_valid);
                 self.page.define(rows, nulls, valid);
@@ -207,7 +207,7 @@ impl ChunkWriter {
 
     fn push_codes(&mut self, coded: &Coded) -> Result<(), ParquetError> {
         let is_null = |code: &u32| *code == NULL;
-        let nulls = coded.codes.iter().filter(|code| is_null(code)).count();
+        let nulls = count(coded.codes.iter().map(is_null));
         self.nulls += nulls as u64;
         let dictionary = &mut self.dictionary;
         if dictionary
@@ -233,7 +233,7 @@ impl ChunkWriter {
             row = end;
         }
         let (coded_rows, plain_rows) = coded.codes.split_at(row);
-        let plain_nulls = plain_rows.iter().filter(|code| is_null(code)).count();
+        let plain_nulls = count(plain_rows.iter().map(is_null));
         let valid = coded_rows.iter().map(|code| !is_null(code));
         self.page
             .define(coded_rows.len(), nulls - plain_nulls, valid);
@@ -509,16 +509,30 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_are_read_as_they_were(batches in any_batches(any_text())) {
+        fn texts_are_read_as_they_were(
+            mut batches in any_batches(any_text()),
+            are_in_order: bool,
+        ) {
+            if are_in_order {
+                batches.iter_mut().for_each(|batch| batch.sort());
+            }
             let pushed: Vec<_> = batches.iter().map(|batch| (texts(batch), batch.len())).collect();
-            let (file, _) = file_of("binary key (UTF8)", &pushed);
+            let (file, chunk) = file_of("binary key (UTF8)", &pushed);
+            let all = batches.concat();
+            let there = || all.iter().flatten().map(|text| text.as_bytes());
+            if let Some(Statistics::ByteArray(told)) = chunk.statistics() {
+                prop_assert_eq!(told.min_opt().map(AsRef::as_ref), there().min());
+                prop_assert_eq!(told.max_opt().map(AsRef::as_ref), there().max());
+            } else {
+                prop_assert!(there().next().is_none());
+            }
             let mut read = Vec::new();
             for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
                 let batch = batch.unwrap();
                 let column = batch.column(0).as_string::<i32>();
                 read.extend(column.iter().map(|text| text.map(str::to_owned)));
             }
-            prop_assert_eq!(read, batches.concat());
+            prop_assert_eq!(read, all);
         }
 
         #[test]

@@ -360,6 +360,12 @@ impl Flags {
     }
 }
 
+/// How many rows of a batch are so. There are few enough for a small number, which the compiler adds
+/// up many at a time.
+pub(super) fn count(rows: impl Iterator<Item = bool>) -> usize {
+    rows.map(u32::from).sum::<u32>() as usize
+}
+
 /// Puts values, from a place on, where the rows are that have one, and null in between. `defined`
 /// tells for each row whether it has a value.
 pub(super) fn spread<T: Copy>(

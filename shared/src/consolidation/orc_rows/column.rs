@@ -11,7 +11,7 @@ use super::integers::Integers;
 use super::stream::{Stream, damaged};
 use crate::consolidation::ConsolidationError;
 use crate::consolidation::rows::{
-    BATCH_ROWS, Coded, Flags, NULL, Numbers, Span, Texts, Values, spread,
+    BATCH_ROWS, Coded, Flags, NULL, Numbers, Span, Texts, Values, count, spread,
 };
 
 /// The values of a column in a stripe, in order.
@@ -142,11 +142,7 @@ impl Presence {
             return Ok(rows);
         };
         levels.read(rows, &mut self.defined)?;
-        let count = self
-            .defined
-            .iter()
-            .filter(|is_defined| **is_defined)
-            .count();
+        let count = count(self.defined.iter().copied());
         if count == rows {
             self.defined.clear();
         }
