@@ -514,12 +514,14 @@ mod tests {
             are_in_order: bool,
         ) {
             if are_in_order {
-                batches.iter_mut().for_each(|batch| batch.sort());
+                for batch in &mut batches {
+                    batch.sort();
+                }
             }
             let pushed: Vec<_> = batches.iter().map(|batch| (texts(batch), batch.len())).collect();
             let (file, chunk) = file_of("binary key (UTF8)", &pushed);
             let all = batches.concat();
-            let there = || all.iter().flatten().map(|text| text.as_bytes());
+            let there = || all.iter().flatten().map(String::as_bytes);
             if let Some(Statistics::ByteArray(told)) = chunk.statistics() {
                 prop_assert_eq!(told.min_opt().map(AsRef::as_ref), there().min());
                 prop_assert_eq!(told.max_opt().map(AsRef::as_ref), there().max());
