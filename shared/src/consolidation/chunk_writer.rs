@@ -3,7 +3,7 @@
 
 use std::io::Write;
 
-use parquet::basic::{Compression, Encoding, PageType, Type as PhysicalType};
+use parquet::basic::{Compression, Encoding, PageType};
 use parquet::column::page::{CompressedPage, Page, PageWriter};
 use parquet::errors::ParquetError;
 use parquet::file::metadata::{ColumnChunkMetaData, PageEncodingStats};
@@ -14,18 +14,17 @@ use parquet::schema::types::ColumnDescPtr;
 use super::hybrid;
 use super::rows::{Coded, Dictionary, Flags, NULL, Values, count};
 
+mod bounds;
 mod compress;
 mod delta;
 mod open_page;
 
+use bounds::Bounds;
 use compress::compress;
 use open_page::OpenPage;
 
 /// A dictionary that would be larger is given up for plain values.
 const DICTIONARY_BYTES: usize = 1024 * 1024;
-
-/// Texts longer than this are not told as the least or the greatest of a chunk.
-const MAX_BOUND: usize = 1024;
 
 /// What compresses every page. It is what S3 uses, and every reader has it.
 const COMPRESSION: Compression = Compression::SNAPPY;
@@ -42,16 +41,6 @@ pub(super) struct ChunkWriter {
     rows: usize,
     nulls: u64,
     bounds: Bounds,
-}
-
-/// The least and the greatest value so far.
-#[derive(Default)]
-enum Bounds {
-    /// Not told: of no use, or a dictionary knows them.
-    #[default]
-    Untold,
-    Numbers(i64, i64),
-    Texts(Vec<u8>, Vec<u8>),
 }
 
 /// The dictionary of the chunk.
@@ -357,71 +346,11 @@ impl ChunkWriter {
     }
 
     fn statistics(&mut self) -> Statistics {
-        let nulls = Some(self.nulls);
         if self.dictionary.epoch.is_some() && !self.dictionary.given_up {
             self.bounds.widen(self.dictionary.texts());
         }
-        let told = std::mem::take(&mut self.bounds);
-        match (self.column.physical_type(), told) {
-            (PhysicalType::BOOLEAN, _) => Statistics::boolean(None, None, None, nulls, false),
-            (PhysicalType::INT64, Bounds::Numbers(least, greatest)) => {
-                Statistics::int64(Some(least), Some(greatest), None, nulls, false)
-            }
-            (PhysicalType::INT64, _) => Statistics::int64(None, None, None, nulls, false),
-            (_, Bounds::Texts(least, greatest)) if greatest.len().max(least.len()) <= MAX_BOUND => {
-                Statistics::byte_array(
-                    Some(least.into()),
-                    Some(greatest.into()),
-                    None,
-                    nulls,
-                    false,
-                )
-            }
-            _ => Statistics::byte_array(None, None, None, nulls, false),
-        }
-    }
-}
-
-impl Bounds {
-    fn widen<'a>(&mut self, texts: impl Iterator<Item = &'a [u8]>) {
-        let mut ends = None;
-        for text in texts {
-            let (least, greatest) = ends.get_or_insert((text, text));
-            // Keys mostly come in order.
-            if text >= *greatest {
-                *greatest = text;
-            } else if text < *least {
-                *least = text;
-            }
-        }
-        let Some((least, greatest)) = ends else {
-            return;
-        };
-        if let Self::Texts(known_least, known_greatest) = self {
-            if least < known_least.as_slice() {
-                *known_least = least.to_vec();
-            }
-            if greatest > known_greatest.as_slice() {
-                *known_greatest = greatest.to_vec();
-            }
-        } else {
-            *self = Self::Texts(least.to_vec(), greatest.to_vec());
-        }
-    }
-
-    fn widen_numbers(&mut self, numbers: &[i64]) {
-        let mut least = i64::MAX;
-        let mut greatest = i64::MIN;
-        for number in numbers {
-            least = least.min(*number);
-            greatest = greatest.max(*number);
-        }
-        if let Self::Numbers(known_least, known_greatest) = self {
-            *known_least = least.min(*known_least);
-            *known_greatest = greatest.max(*known_greatest);
-        } else if !numbers.is_empty() {
-            *self = Self::Numbers(least, greatest);
-        }
+        let bounds = std::mem::take(&mut self.bounds);
+        bounds.into_statistics(self.column.physical_type(), self.nulls)
     }
 }
 
@@ -509,25 +438,16 @@ mod tests {
 
     proptest! {
         #[test]
-        fn texts_are_read_as_they_were(
-            mut batches in any_batches(any_text()),
-            are_in_order: bool,
-        ) {
-            if are_in_order {
-                for batch in &mut batches {
-                    batch.sort();
-                }
-            }
+        fn texts_are_read_as_they_were(batches in any_batches(any_text())) {
             let pushed: Vec<_> = batches.iter().map(|batch| (texts(batch), batch.len())).collect();
             let (file, chunk) = file_of("binary key (UTF8)", &pushed);
             let all = batches.concat();
             let there = || all.iter().flatten().map(String::as_bytes);
-            if let Some(Statistics::ByteArray(told)) = chunk.statistics() {
-                prop_assert_eq!(told.min_opt().map(AsRef::as_ref), there().min());
-                prop_assert_eq!(told.max_opt().map(AsRef::as_ref), there().max());
-            } else {
-                prop_assert!(there().next().is_none());
-            }
+            let Some(Statistics::ByteArray(told)) = chunk.statistics() else {
+                panic!("no bounds are told");
+            };
+            prop_assert_eq!(told.min_opt().map(AsRef::as_ref), there().min());
+            prop_assert_eq!(told.max_opt().map(AsRef::as_ref), there().max());
             let mut read = Vec::new();
             for batch in ParquetRecordBatchReaderBuilder::try_new(file).unwrap().build().unwrap() {
                 let batch = batch.unwrap();
